@@ -1,0 +1,50 @@
+# RedFlag: `make demo` and `make test` need Go and make, nothing else.
+
+GOBIN      := $(CURDIR)/.bin
+LINT       := v2.15.0
+GOTESTSUM  := v1.13.0
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+# The race detector needs a C compiler; without one the tests run plain.
+RACE       := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ] && echo -race)
+# Packages that a test of several processes needs time for.
+TESTFLAGS  ?= -timeout 15m
+ARGS       ?=
+
+.PHONY: help build demo test lint fmt bench fuzz clean
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/redflag, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/redflag ./cmd/redflag
+
+demo: build ## Run a whole mesh on this machine (ARGS="--once --json --chaos")
+	@bin/redflag demo $(ARGS)
+
+test: build $(GOBIN)/gotestsum ## Run every test, with real processes
+	REDFLAG_BINARY=$(CURDIR)/bin/redflag $(GOBIN)/gotestsum --format pkgname -- $(RACE) $(TESTFLAGS) ./...
+
+lint: $(GOBIN)/golangci-lint ## Vet, lint and check the format
+	go vet ./...
+	$(GOBIN)/golangci-lint run ./...
+
+fmt: $(GOBIN)/golangci-lint ## Format every file
+	$(GOBIN)/golangci-lint fmt ./...
+
+bench: ## Run the benchmarks; ratios in one run count, single times do not
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
+	@set -e; for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} -fuzzminimizetime 20x $$pkg; \
+	  done; done
+
+clean: ## Remove what was built
+	rm -rf bin .bin
+
+$(GOBIN)/golangci-lint:
+	GOBIN=$(GOBIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT)
+
+$(GOBIN)/gotestsum:
+	GOBIN=$(GOBIN) go install gotest.tools/gotestsum@$(GOTESTSUM)
