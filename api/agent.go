@@ -1,0 +1,135 @@
+package api
+
+import "time"
+
+// Agent is an enrolled machine. The fields above the line are replicated; the
+// ones below are soft state of its last poll.
+type Agent struct {
+	ID         string            `json:"id" cbor:"1,keyasint"`
+	Region     string            `json:"region" cbor:"2,keyasint"`
+	Labels     map[string]string `json:"labels,omitempty" cbor:"3,keyasint,omitempty"`
+	EnrolledAt time.Time         `json:"enrolled_at" cbor:"4,keyasint"`
+	// KeyID is the SHA-256 of the agent's public key (SubjectPublicKeyInfo),
+	// lower-case hex. A certificate for another key is refused.
+	KeyID string `json:"key_id" cbor:"5,keyasint"`
+
+	Presence *Presence `json:"presence,omitempty" cbor:"-"`
+}
+
+// Presence is what a node remembers of an agent's last poll. It is not
+// replicated: the node that answers a listing asks the others.
+type Presence struct {
+	AgentID   string      `json:"agent_id"`
+	Node      string      `json:"node"`
+	LastPoll  time.Time   `json:"last_poll"`
+	Activity  Activity    `json:"activity"`
+	Version   string      `json:"version"` // of the agent binary
+	Installed []Installed `json:"installed,omitempty"`
+	Progress  []Progress  `json:"progress,omitempty"`
+}
+
+// Activity is what an agent is busy with; it decides the next poll.
+type Activity string
+
+// What an agent can be busy with.
+const (
+	ActivityIdle        Activity = "idle"
+	ActivityDownloading Activity = "downloading"
+	ActivityInstalling  Activity = "installing"
+	ActivityFailing     Activity = "failing"
+)
+
+// Installed is an artifact on a machine.
+type Installed struct {
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	SHA256   string `json:"sha256"`
+	Previous string `json:"previous,omitempty"` // version a rollback would go to
+}
+
+// Progress is soft state of a running command.
+type Progress struct {
+	CommandID string   `json:"command_id"`
+	Phase     Phase    `json:"phase"`
+	Transfer  Transfer `json:"transfer"`
+}
+
+// Report is a step of a command that an agent has taken. It waits in the
+// agent's journal until a node acknowledges it.
+type Report struct {
+	// ID is unique per agent; a node that gets it twice counts it once.
+	ID        string    `json:"id" cbor:"1,keyasint"`
+	CommandID string    `json:"command_id" cbor:"2,keyasint"`
+	State     State     `json:"state" cbor:"3,keyasint"`
+	At        time.Time `json:"at" cbor:"4,keyasint"` // the agent's clock
+	Failure   *Failure  `json:"failure,omitempty" cbor:"5,keyasint,omitempty"`
+	Transfer  *Transfer `json:"transfer,omitempty" cbor:"6,keyasint,omitempty"`
+}
+
+// MaxReports is how many reports one poll may carry.
+const MaxReports = 64
+
+// PollRequest is everything that an agent tells a node, in one request.
+type PollRequest struct {
+	AgentVersion string      `json:"agent_version"`
+	Activity     Activity    `json:"activity"`
+	Installed    []Installed `json:"installed,omitempty"`
+	// Held names the commands in the agent's journal that have not ended. A
+	// command that was leased and is not held got lost with a reply: the node
+	// hands it out again under the same id.
+	Held            []string   `json:"held,omitempty"`
+	Reports         []Report   `json:"reports,omitempty"`
+	Progress        []Progress `json:"progress,omitempty"`
+	LastIndex       uint64     `json:"last_index"`
+	SettingsVersion uint64     `json:"settings_version"`
+}
+
+// RejectedReport is a report that will never be accepted. The agent drops it.
+type RejectedReport struct {
+	ID    string `json:"id"`
+	Error *Error `json:"error"`
+}
+
+// PollResponse is everything that a node tells an agent.
+type PollResponse struct {
+	Commands []Command        `json:"commands,omitempty"`
+	Accepted []string         `json:"accepted,omitempty"`
+	Rejected []RejectedReport `json:"rejected,omitempty"`
+	NextPoll Duration         `json:"next_poll"`
+	Nodes    []NodeAddr       `json:"nodes"`
+	Index    uint64           `json:"index"`
+	// Settings is set when the agent's settings version is not the current one.
+	Settings *AgentSettings `json:"settings,omitempty"`
+}
+
+// AgentSettings is what the replicated settings mean for one agent.
+type AgentSettings struct {
+	Version       uint64 `json:"version"`
+	Debug         bool   `json:"debug"`
+	DownloadLimit Rate   `json:"download_limit"`
+	UploadLimit   Rate   `json:"upload_limit"`
+}
+
+// AnnounceRequest tells a tracker that the caller takes part in a swarm. The
+// caller is who its certificate says.
+type AnnounceRequest struct {
+	Port int   `json:"port"` // where it accepts peers; the host is the one it calls from
+	Left int64 `json:"left"` // bytes still missing, BEP 3
+}
+
+// SwarmPeer is a member of a swarm. ID and Role are bound to a certificate.
+type SwarmPeer struct {
+	ID   string `json:"id"`
+	Node bool   `json:"node"`
+	Addr string `json:"addr"` // host:port
+}
+
+// AnnounceResponse hands out peers.
+type AnnounceResponse struct {
+	Peers []SwarmPeer `json:"peers"`
+	// Rank is the caller's place among the Size members of its region that
+	// still miss pieces; it gives each its own order of pieces.
+	Rank     int      `json:"rank"`
+	Size     int      `json:"size"`
+	Interval Duration `json:"interval"`
+}

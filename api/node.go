@@ -1,0 +1,86 @@
+package api
+
+import "time"
+
+// Node is a regional server.
+type Node struct {
+	ID         string    `json:"id" cbor:"1,keyasint"`
+	Region     string    `json:"region" cbor:"2,keyasint"`
+	MeshAddr   string    `json:"mesh_addr" cbor:"3,keyasint"`
+	EnrolledAt time.Time `json:"enrolled_at" cbor:"4,keyasint"`
+	KeyID      string    `json:"key_id" cbor:"5,keyasint"`
+
+	// Soft state: what gossip and Raft know at this moment.
+	Alive   bool   `json:"alive" cbor:"-"`
+	Leader  bool   `json:"leader" cbor:"-"`
+	Voter   bool   `json:"voter" cbor:"-"`
+	Version string `json:"version,omitempty" cbor:"-"`
+}
+
+// NodeAddr is how an agent finds a node. Lists of it come ranked, best first.
+type NodeAddr struct {
+	ID     string `json:"id"`
+	Region string `json:"region"`
+	Addr   string `json:"addr"` // host:port of the mesh listener
+}
+
+// Health is a node's own view of itself, in full.
+type Health struct {
+	Status Status  `json:"status"`
+	Checks []Check `json:"checks"`
+
+	Node         string    `json:"node"`
+	Region       string    `json:"region"`
+	ClusterID    string    `json:"cluster_id"`
+	Version      string    `json:"version"`
+	StartedAt    time.Time `json:"started_at"`
+	RaftState    string    `json:"raft_state"`
+	Term         uint64    `json:"term"`
+	Leader       string    `json:"leader"`
+	CommitIndex  uint64    `json:"commit_index"`
+	AppliedIndex uint64    `json:"applied_index"`
+	Voters       int       `json:"voters"`
+	Peers        []Node    `json:"peers"`
+	DiskFree     int64     `json:"disk_free"`
+	DiskTotal    int64     `json:"disk_total"`
+	// Seeding lists the info hashes of the payloads that this node has whole.
+	Seeding []string `json:"seeding,omitempty"`
+	// WANBytes counts payload bytes fetched from nodes of other regions, by
+	// info hash.
+	WANBytes map[string]int64 `json:"wan_bytes,omitempty"`
+}
+
+// PublicHealth is what a stranger may know: enough for a load balancer.
+type PublicHealth struct {
+	Status  Status `json:"status"`
+	Version string `json:"version"`
+}
+
+// Status is the result of a check.
+type Status string
+
+// Results of a check, the best first.
+const (
+	StatusOK       Status = "ok"
+	StatusWarn     Status = "warn"
+	StatusCritical Status = "critical"
+)
+
+// Worse returns the worse of two results.
+func (s Status) Worse(o Status) Status {
+	if s == StatusCritical || o == StatusCritical {
+		return StatusCritical
+	}
+	if s == StatusWarn || o == StatusWarn {
+		return StatusWarn
+	}
+	return StatusOK
+}
+
+// Check is one finding. Advice says what to do and is empty when all is well.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Detail string `json:"detail"`
+	Advice string `json:"advice,omitempty"`
+}
