@@ -1,0 +1,91 @@
+package pki
+
+import "crypto/tls"
+
+// The ALPN names of the protocols on the mesh port.
+const (
+	ALPNHTTP   = "http/1.1"
+	ALPNRaft   = "redflag-raft/1"
+	ALPNGossip = "redflag-gossip/1"
+	ALPNSwarm  = "redflag-swarm/1"
+)
+
+// ServerTLS returns the configuration of the mesh port. A client may come
+// without a certificate, to enrol or to ask for health; one that presents a
+// certificate must be a member. Replaced credentials count from the next
+// handshake on.
+func (c *Credentials) ServerTLS(protos ...string) *tls.Config {
+	return c.server(tls.VerifyClientCertIfGiven, protos)
+}
+
+// PeerServerTLS is ServerTLS for members only.
+func (c *Credentials) PeerServerTLS(protos ...string) *tls.Config {
+	return c.server(tls.RequireAndVerifyClientCert, protos)
+}
+
+// NodeClientTLS returns the configuration to dial a node; an agent at the
+// other end is refused. A client configuration believes the authorities of the
+// moment it was made: make one for each dial.
+func (c *Credentials) NodeClientTLS(protos ...string) *tls.Config {
+	return c.client(NodeServerName, protos)
+}
+
+// PeerClientTLS is NodeClientTLS for any member of the cluster.
+func (c *Credentials) PeerClientTLS(protos ...string) *tls.Config {
+	return c.client(SwarmServerName, protos)
+}
+
+func (c *Credentials) server(auth tls.ClientAuthType, protos []string) *tls.Config {
+	conf := baseTLS(protos)
+	conf.ClientAuth = auth
+	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		m := c.now.Load()
+		live := baseTLS(protos)
+		live.ClientAuth = auth
+		live.ClientCAs = m.roots
+		live.Certificates = []tls.Certificate{m.certificate}
+		live.VerifyConnection = m.verifyPeer
+		return live, nil
+	}
+	return conf
+}
+
+func (c *Credentials) client(serverName string, protos []string) *tls.Config {
+	m := c.now.Load()
+	conf := baseTLS(protos)
+	conf.ServerName = serverName
+	conf.RootCAs = m.roots
+	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &c.now.Load().certificate, nil
+	}
+	conf.VerifyConnection = m.verifyPeer
+	return conf
+}
+
+// baseTLS turns session resumption off. A resumed session carries yesterday's
+// verdict on the peer's certificate; without it, a replaced authority and,
+// later, a revocation take effect at the next handshake. Connections are kept
+// alive, so a resumed handshake would rarely be saved.
+func baseTLS(protos []string) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             protos,
+		SessionTicketsDisabled: true,
+	}
+}
+
+// verifyPeer runs after the chain was verified. It refuses a member whose
+// certificate is well signed and yet names no identity of this cluster.
+func (m *material) verifyPeer(state tls.ConnectionState) error {
+	if len(state.PeerCertificates) == 0 {
+		return nil // the server's ClientAuth decided that none is needed
+	}
+	id, err := IdentityOf(state)
+	if err != nil {
+		return err
+	}
+	if id.ClusterID != m.identity.ClusterID {
+		return errWrongCluster
+	}
+	return nil
+}

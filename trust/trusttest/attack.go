@@ -1,0 +1,196 @@
+package trusttest
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"redflag/trust"
+	"redflag/trust/internal/tufsign"
+	"redflag/trust/online"
+)
+
+// Tamper breaks the signatures of the file served under name.
+func (r *Repository) Tamper(name string) {
+	r.tb.Helper()
+	var file map[string]any
+	require.NoError(r.tb, json.Unmarshal(r.File(name), &file))
+	for _, s := range file["signatures"].([]any) {
+		sig := []byte(s.(map[string]any)["sig"].(string))
+		sig[0] = "123456789abcdef0"[sig[0]&0xf] // another digit, whichever it was
+		s.(map[string]any)["sig"] = string(sig)
+	}
+	data, err := json.Marshal(file)
+	require.NoError(r.tb, err)
+	r.Put(name, data)
+}
+
+// RollBackTo serves the timestamp of an earlier version, and with it the
+// snapshot and targets of its day.
+func (r *Repository) RollBackTo(version int64) {
+	r.tb.Helper()
+	require.Contains(r.tb, r.past, version)
+	r.Put("timestamp.json", r.past[version])
+}
+
+// Forge serves targets that name target, signed by a key that nobody trusts,
+// under a genuine snapshot and timestamp: all that who steals a node can do.
+func (r *Repository) Forge(target trust.Target) {
+	r.tb.Helper()
+	m, err := trust.Parse[metadata.TargetsType](r.current.Targets)
+	require.NoError(r.tb, err)
+	m.Signed.Version++
+	m.Signed.Targets[target.Path] = fileOf(r.tb, target)
+	forged, err := tufsign.Sign(m, newKey(r.tb))
+	require.NoError(r.tb, err)
+	r.serve(forged)
+}
+
+// SignOnline serves a snapshot or timestamp after change, signed by the genuine
+// online key: what who steals a node can do to these two.
+func SignOnline[T metadata.Roles](r *Repository, name string, change func(*T)) {
+	r.tb.Helper()
+	m, err := trust.Parse[T](r.File(name))
+	require.NoError(r.tb, err)
+	change(&m.Signed)
+	data, err := tufsign.Sign(m, r.online)
+	require.NoError(r.tb, err)
+	r.Put(name, data)
+}
+
+// RotateRoot serves the next root, which replaces the root key and, if asked,
+// the online key.
+func (r *Repository) RotateRoot(replaceOnline bool) {
+	r.tb.Helper()
+	path := filepath.Join(r.dir, "keys", "root.pem")
+	old, next := readKey(r.tb, path), newKey(r.tb)
+	version := r.rootVersion()
+	m, err := trust.Parse[metadata.RootType](r.File(fmt.Sprintf("%d.root.json", version)))
+	require.NoError(r.tb, err)
+	m.Signed.Version++
+	replaceKey(r.tb, &m.Signed, metadata.ROOT, next)
+	if replaceOnline {
+		r.online = newKey(r.tb)
+		replaceKey(r.tb, &m.Signed, metadata.SNAPSHOT, r.online)
+		replaceKey(r.tb, &m.Signed, metadata.TIMESTAMP, r.online)
+	}
+	root, err := tufsign.Sign(m, old, next)
+	require.NoError(r.tb, err)
+	writeKey(r.tb, path, next)
+	r.Put(fmt.Sprintf("%d.root.json", version+1), root)
+	r.serve(r.current.Targets)
+}
+
+// Restart forgets snapshot and timestamp, so that the next ones are version 1
+// again, as after a loss of the nodes' state.
+func (r *Repository) Restart() {
+	r.tb.Helper()
+	r.current = online.Current{Targets: r.current.Targets}
+	r.serve(r.current.Targets)
+}
+
+// Delegate serves target under a role that the operator delegates it to.
+func (r *Repository) Delegate(role string, target trust.Target) {
+	r.tb.Helper()
+	delegate := newKey(r.tb)
+	key, err := metadata.KeyFromPublicKey(delegate.Public())
+	require.NoError(r.tb, err)
+	id, err := key.ID()
+	require.NoError(r.tb, err)
+	m, err := trust.Parse[metadata.TargetsType](r.current.Targets)
+	require.NoError(r.tb, err)
+	m.Signed.Version++
+	m.Signed.Delegations = &metadata.Delegations{
+		Keys:  map[string]*metadata.Key{id: key},
+		Roles: []metadata.DelegatedRole{{Name: role, KeyIDs: []string{id}, Threshold: 1, Paths: []string{target.Path}}},
+	}
+	targets, err := tufsign.Sign(m, readKey(r.tb, filepath.Join(r.dir, "keys", "targets.pem")))
+	require.NoError(r.tb, err)
+	r.serve(targets)
+
+	d := metadata.Targets(m.Signed.Expires)
+	d.Signed.Targets[target.Path] = fileOf(r.tb, target)
+	file, err := tufsign.Sign(d, delegate)
+	require.NoError(r.tb, err)
+	r.Put("1."+url.PathEscape(role)+".json", file)
+	snapshot, err := trust.Parse[metadata.SnapshotType](r.current.Snapshot)
+	require.NoError(r.tb, err)
+	SignOnline(r, fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version), func(s *metadata.SnapshotType) {
+		s.Meta[role+".json"] = metadata.MetaFile(1)
+	})
+	SignOnline(r, "timestamp.json", func(s *metadata.TimestampType) {
+		s.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Signed.Version)
+	})
+}
+
+func (r *Repository) rootVersion() int64 {
+	version := int64(1)
+	for r.File(fmt.Sprintf("%d.root.json", version+1)) != nil {
+		version++
+	}
+	return version
+}
+
+func versionOf(tb testing.TB, targets []byte) int64 {
+	tb.Helper()
+	m, err := trust.Parse[metadata.TargetsType](targets)
+	require.NoError(tb, err)
+	return m.Signed.Version
+}
+
+func fileOf(tb testing.TB, target trust.Target) *metadata.TargetFiles {
+	tb.Helper()
+	sum, err := hex.DecodeString(target.SHA256)
+	require.NoError(tb, err)
+	custom, err := json.Marshal(target.Custom)
+	require.NoError(tb, err)
+	raw := json.RawMessage(custom)
+	return &metadata.TargetFiles{Length: target.Length, Hashes: metadata.Hashes{"sha256": sum}, Custom: &raw}
+}
+
+func replaceKey(tb testing.TB, root *metadata.RootType, role string, next crypto.Signer) {
+	tb.Helper()
+	for _, id := range root.Roles[role].KeyIDs {
+		require.NoError(tb, root.RevokeKey(id, role))
+	}
+	key, err := metadata.KeyFromPublicKey(next.Public())
+	require.NoError(tb, err)
+	require.NoError(tb, root.AddKey(key, role))
+}
+
+func newKey(tb testing.TB) crypto.Signer {
+	tb.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(tb, err)
+	return key
+}
+
+func readKey(tb testing.TB, path string) crypto.Signer {
+	tb.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(tb, err)
+	block, _ := pem.Decode(text)
+	require.NotNil(tb, block)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	require.NoError(tb, err)
+	return key.(crypto.Signer)
+}
+
+func writeKey(tb testing.TB, path string, key crypto.Signer) {
+	tb.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(tb, err)
+	require.NoError(tb, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+}
