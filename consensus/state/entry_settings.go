@@ -1,0 +1,36 @@
+package state
+
+import (
+	"redflag/api"
+)
+
+// ChangeSettings sets keys, all or none; an empty value puts a key back to its
+// default. The version of the settings is the entry's log index.
+type ChangeSettings struct {
+	Values map[api.SettingKey]string `cbor:"1,keyasint"`
+	By     string                    `cbor:"2,keyasint,omitempty"`
+}
+
+func (ChangeSettings) entryType() EntryType { return TypeChangeSettings }
+
+func (e ChangeSettings) apply(t *tx) []*api.Error {
+	change := api.SettingsChange{Values: e.Values}
+	if err := change.Validate(); err != nil {
+		return one(refusal(err))
+	}
+	var row settingsRow
+	t.get(keySettings, &row)
+	if row.Values == nil {
+		row.Values = map[api.SettingKey]string{}
+	}
+	for k, v := range e.Values {
+		if v == "" {
+			delete(row.Values, k)
+		} else {
+			row.Values[k] = v
+		}
+	}
+	row.Version, row.By = t.index, e.By
+	t.put(keySettings, row)
+	return one(nil)
+}

@@ -1,0 +1,110 @@
+package state
+
+import (
+	"strconv"
+
+	"redflag/api"
+)
+
+// The roles of the TUF repository, as TrustVersions names them.
+const (
+	RoleRoot      = "root"
+	RoleTargets   = "targets"
+	RoleSnapshot  = "snapshot"
+	RoleTimestamp = "timestamp"
+)
+
+// keptVersions is how many versions of targets and snapshot stay readable. An
+// agent that read the timestamp a moment ago may still ask for an older one.
+const keptVersions = 4
+
+// Metadata is one signed file of the TUF repository.
+type Metadata struct {
+	Version int64  `cbor:"1,keyasint"` // from 1
+	Bytes   []byte `cbor:"2,keyasint"`
+}
+
+// PutTrust replaces signed metadata, all of the given files or none. The first
+// version of a role is free, each further one the current plus one; only the
+// timestamp may leap.
+type PutTrust struct {
+	Root      *Metadata `cbor:"1,keyasint,omitempty"`
+	Targets   *Metadata `cbor:"2,keyasint,omitempty"`
+	Snapshot  *Metadata `cbor:"3,keyasint,omitempty"`
+	Timestamp *Metadata `cbor:"4,keyasint,omitempty"`
+}
+
+func (PutTrust) entryType() EntryType { return TypePutTrust }
+
+func (e PutTrust) apply(t *tx) []*api.Error {
+	var files []roleFile
+	add := func(role string, m *Metadata) {
+		if m != nil {
+			files = append(files, roleFile{role, *m})
+		}
+	}
+	add(RoleRoot, e.Root)
+	add(RoleTargets, e.Targets)
+	add(RoleSnapshot, e.Snapshot)
+	add(RoleTimestamp, e.Timestamp)
+	if len(files) == 0 {
+		return one(api.Errorf(api.CodeInvalid, "no metadata was given"))
+	}
+	return one(t.putTrust(files))
+}
+
+type roleFile struct {
+	role string
+	Metadata
+}
+
+// putTrust stores files under their names in a consistent-snapshot repository.
+func (t *tx) putTrust(files []roleFile) *api.Error {
+	versions := t.trustVersions()
+	for _, f := range files {
+		if err := f.follows(versions[f.role]); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		versions[f.role] = f.Version
+		t.putBytes(idKey(keyTrustFile, f.name(f.Version)), f.Bytes)
+		if f.role == RoleTargets || f.role == RoleSnapshot {
+			t.delete(idKey(keyTrustFile, f.name(f.Version-keptVersions)))
+		}
+	}
+	t.put(keyTrust, versions)
+	return nil
+}
+
+// trustVersions returns the current version of each role that has one.
+func (t *tx) trustVersions() map[string]int64 {
+	versions := map[string]int64{}
+	t.get(keyTrust, &versions)
+	return versions
+}
+
+// follows refuses a file that is not the successor of the current version, 0
+// for none.
+func (f roleFile) follows(current int64) *api.Error {
+	if f.Version < 1 || len(f.Bytes) == 0 {
+		return api.Errorf(api.CodeInvalid, "%s metadata is empty", f.role)
+	}
+	ok := f.Version == current+1
+	if current == 0 || f.role == RoleTimestamp {
+		ok = f.Version > current
+	}
+	if !ok {
+		return api.Errorf(api.CodeConflict, "%s metadata changed: it is at version %d, so %d cannot follow", f.role, current, f.Version).
+			WithHint("fetch the metadata and try again")
+	}
+	return nil
+}
+
+// name returns the file name of a version of the role.
+func (f roleFile) name(version int64) string {
+	if f.role == RoleTimestamp {
+		return "timestamp.json"
+	}
+	return strconv.FormatInt(version, 10) + "." + f.role + ".json"
+}

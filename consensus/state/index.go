@@ -1,0 +1,183 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/cockroachdb/pebble/v2"
+
+	"redflag/api"
+)
+
+// index is what the machine keeps in memory, derived from the rows: who the
+// agents are by ordinal, and who still has something to do. With it a rollout
+// to 100,000 agents is a few bitmap operations, and the poll of an agent with
+// nothing to do reads no store.
+type index struct {
+	ordinals map[string]uint32
+	agents   []member // by ordinal
+	all      *roaring.Bitmap
+	byRegion map[string]*roaring.Bitmap
+	byLabel  map[string]*roaring.Bitmap // "key=value"
+
+	active []*activeRollout // in order of creation
+	byID   map[string]*activeRollout
+}
+
+// member is the part of an agent that every command of it shows.
+type member struct{ id, region string }
+
+// activeRollout is a rollout with commands that have not ended.
+type activeRollout struct {
+	row     rolloutRow
+	pending *roaring.Bitmap // never leased
+	open    *roaring.Bitmap // leased or running
+}
+
+func newIndex() *index {
+	return &index{
+		ordinals: map[string]uint32{},
+		all:      roaring.New(),
+		byRegion: map[string]*roaring.Bitmap{},
+		byLabel:  map[string]*roaring.Bitmap{},
+		byID:     map[string]*activeRollout{},
+	}
+}
+
+// loadIndex derives the index from the rows.
+func loadIndex(r pebble.Reader) (*index, error) {
+	x := newIndex()
+	from, to := kindSpan(keyAgent)
+	err := scanRows(r, from, to, func(_, value []byte) (bool, error) {
+		var row agentRow
+		err := unmarshal(value, &row)
+		if err == nil {
+			x.addAgent(&row.Agent, row.Ordinal)
+		}
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	from, to = kindSpan(keyOrder)
+	err = scanRows(r, from, to, func(_, value []byte) (bool, error) {
+		return true, x.loadRollout(r, string(value))
+	})
+	return x, err
+}
+
+func (x *index) addAgent(a *api.Agent, ordinal uint32) {
+	for uint32(len(x.agents)) <= ordinal {
+		x.agents = append(x.agents, member{})
+	}
+	x.agents[ordinal] = member{a.ID, a.Region}
+	x.ordinals[a.ID] = ordinal
+	x.all.Add(ordinal)
+	add(x.byRegion, a.Region, ordinal)
+	for k, v := range a.Labels {
+		add(x.byLabel, k+"="+v, ordinal)
+	}
+}
+
+func add(sets map[string]*roaring.Bitmap, name string, ordinal uint32) {
+	if sets[name] == nil {
+		sets[name] = roaring.New()
+	}
+	sets[name].Add(ordinal)
+}
+
+// selected returns the ordinals of the agents that s matches, exactly those
+// for which s.Matches holds.
+func (x *index) selected(s api.Selector) *roaring.Bitmap {
+	if s.IsEmpty() {
+		return roaring.New()
+	}
+	out := x.all.Clone()
+	if len(s.Regions) > 0 {
+		regions := roaring.New()
+		for _, name := range s.Regions {
+			if set := x.byRegion[name]; set != nil {
+				regions.Or(set)
+			}
+		}
+		out.And(regions)
+	}
+	if len(s.Agents) > 0 {
+		named := roaring.New()
+		for _, id := range s.Agents {
+			if ordinal, ok := x.ordinals[id]; ok {
+				named.Add(ordinal)
+			}
+		}
+		out.And(named)
+	}
+	for k, v := range s.Labels {
+		set := x.byLabel[k+"="+v]
+		if set == nil {
+			return roaring.New()
+		}
+		out.And(set)
+	}
+	return out
+}
+
+func (x *index) addRollout(r *activeRollout) {
+	x.active = append(x.active, r)
+	x.byID[r.row.ID] = r
+}
+
+// retire forgets a rollout with nothing left to do.
+func (x *index) retire(id string) {
+	if x.byID[id] == nil {
+		return
+	}
+	delete(x.byID, id)
+	kept := make([]*activeRollout, 0, len(x.active))
+	for _, r := range x.active {
+		if r.row.ID != id {
+			kept = append(kept, r)
+		}
+	}
+	x.active = kept
+}
+
+// loadRollout adds a rollout to the index if it has commands that have not
+// ended.
+func (x *index) loadRollout(r pebble.Reader, id string) error {
+	var p progressRow
+	if _, err := getRow(r, idKey(keyProgress, id), &p); err != nil {
+		return err
+	}
+	if p.open() == 0 {
+		return nil
+	}
+	a := &activeRollout{open: roaring.New()}
+	if _, err := getRow(r, idKey(keyRollout, id), &a.row); err != nil {
+		return err
+	}
+	var err error
+	if a.pending, err = getMembers(r, id); err != nil {
+		return err
+	}
+	if !a.row.CancelledAt.IsZero() {
+		a.pending = roaring.New()
+	}
+	prefix := executionPrefix(id)
+	err = scanRows(r, prefix, after(prefix), func(key, value []byte) (bool, error) {
+		var row executionRow
+		if err := unmarshal(value, &row); err != nil {
+			return false, err
+		}
+		ordinal := ordinalOf(key)
+		a.pending.Remove(ordinal)
+		if !row.State.Terminal() {
+			a.open.Add(ordinal)
+		}
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("load rollout %s: %w", id, err)
+	}
+	x.addRollout(a)
+	return nil
+}

@@ -1,0 +1,68 @@
+package state
+
+import (
+	"maps"
+	"slices"
+
+	"redflag/api"
+)
+
+// Rollout returns a rollout with its counts.
+func (m *Machine) Rollout(id string) (api.Rollout, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.rolloutLocked(id)
+}
+
+// Rollouts returns all rollouts with their counts, the newest first.
+func (m *Machine) Rollouts() []api.Rollout {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var out []api.Rollout
+	for _, id := range m.rolloutIDsLocked() {
+		if r, ok := m.rolloutLocked(id); ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// rolloutIDsLocked returns the ids of all rollouts, the newest first.
+func (m *Machine) rolloutIDsLocked() []string {
+	if m.closed {
+		return nil
+	}
+	var ids []string
+	from, to := kindSpan(keyOrder)
+	m.fail(scanRows(m.db, from, to, func(_, value []byte) (bool, error) {
+		ids = append(ids, string(value))
+		return true, nil
+	}))
+	slices.Reverse(ids)
+	return ids
+}
+
+func (m *Machine) rolloutLocked(id string) (api.Rollout, bool) {
+	var row rolloutRow
+	var p progressRow
+	if !m.readLocked(idKey(keyRollout, id), &row) || !m.readLocked(idKey(keyProgress, id), &p) {
+		return api.Rollout{}, false
+	}
+	out := api.Rollout{
+		ID: row.ID, Kind: row.Kind, Artifact: row.Artifact, Version: row.Version,
+		Selector: row.Selector, CorrelationID: row.CorrelationID, CreatedBy: row.CreatedBy,
+		CreatedAt: row.CreatedAt, State: p.State, Agents: row.Agents,
+		Counts: map[api.State]int{},
+	}
+	var total regionRow
+	for _, name := range slices.Sorted(maps.Keys(p.Regions)) {
+		r := p.Regions[name]
+		out.Regions = append(out.Regions, api.RegionCounts{Region: name, Counts: r.Counts, Transfer: r.Transfer})
+		for state, n := range r.Counts {
+			out.Counts[state] += n
+		}
+		total.sum(&r.Transfer, 1)
+	}
+	out.Transfer = total.Transfer
+	return out, true
+}
