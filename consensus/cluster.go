@@ -1,0 +1,129 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"redflag/consensus/state"
+	"redflag/telemetry"
+)
+
+// Cluster is one node's part in the Raft cluster. All methods are safe for
+// concurrent use.
+type Cluster struct {
+	cfg        Config
+	storage    *storage
+	fsm        *fsm
+	raft       *raft.Raft
+	leadership *leadership
+
+	ctx      context.Context // ends when Close begins
+	cancel   context.CancelFunc
+	workers  sync.WaitGroup
+	stopRaft func() error  // shuts Raft down, once
+	done     chan struct{} // closed when Raft has shut down
+	broken   chan error    // from the state machine
+	failed   chan error    // to the owner
+}
+
+// Open opens the node's state and starts Raft. A new node does nothing until
+// Bootstrap, or until the leader's Join brings it in.
+func Open(cfg Config) (*Cluster, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s, err := openStorage(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{
+		cfg: cfg, storage: s, leadership: newLeadership(),
+		done: make(chan struct{}), broken: make(chan error, 1), failed: make(chan error, 1),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.fsm = newFSM(s.machine, func(err error) { c.broken <- err })
+	notify := make(chan bool, 1)
+	transport := newTransport(cfg)
+	c.raft, err = raft.NewRaft(cfg.raft(notify), c.fsm, s.log, s.log, s.snapshots, transport)
+	if err != nil {
+		c.cancel()
+		return nil, errors.Join(fmt.Errorf("start raft: %w", err), transport.Close(), s.close())
+	}
+	c.stopRaft = sync.OnceValue(func() error {
+		defer close(c.done)
+		return c.raft.Shutdown().Error() // closes the transport too
+	})
+	c.workers.Go(func() { c.leadership.watch(notify, c.done) })
+	c.workers.Go(c.watchFailure)
+	c.workers.Go(c.tick)
+	return c, nil
+}
+
+// watchFailure makes a failure of the state machine visible and takes the node
+// out of the cluster, for its state no longer follows the log.
+func (c *Cluster) watchFailure() {
+	select {
+	case err := <-c.broken:
+		c.cfg.Logger.Error("state machine failed", telemetry.KeyNode, c.cfg.NodeID, telemetry.KeyError, err)
+		c.failed <- err
+		_ = c.stopRaft() // Close returns its error
+	case <-c.done:
+	}
+}
+
+// Failed yields the error that made this node stop. It must then be closed;
+// what to do is in the error: a newer version, or another disk.
+func (c *Cluster) Failed() <-chan error { return c.failed }
+
+// State returns the replicated state, to be read.
+func (c *Cluster) State() *state.Machine { return c.storage.machine }
+
+// Close leaves in good order: it hands leadership over, so that the others need
+// no election; stops Raft, so that nothing is applied any more; then flushes
+// and closes the state, and last the log, from which an unflushed state comes
+// back. When ctx ends it stops being polite: with a context that has ended
+// Close does what a crash would do.
+func (c *Cluster) Close(ctx context.Context) error {
+	c.cancel()
+	c.handOver(ctx)
+	err := c.stopRaft()
+	c.workers.Wait()
+	if ctx.Err() == nil && c.fsm.failure() == nil {
+		err = errors.Join(err, c.storage.machine.Flush())
+	}
+	if err = errors.Join(err, c.storage.close()); err != nil {
+		return fmt.Errorf("close consensus: %w", err)
+	}
+	return nil
+}
+
+// handOver makes another voter the leader. Without it the others would find
+// out by a timeout, so a failure is only worth a line.
+func (c *Cluster) handOver(ctx context.Context) {
+	if ctx.Err() != nil || !c.IsLeader() || len(c.Status().Voters) < 2 {
+		return
+	}
+	if err := c.await(ctx, c.raft.LeadershipTransfer()); err != nil {
+		c.cfg.Logger.Warn("leadership not handed over", telemetry.KeyNode, c.cfg.NodeID, telemetry.KeyError, err)
+	}
+}
+
+// await waits for a future of Raft, which knows no context and is never
+// answered if Raft shuts down at the wrong moment.
+func (c *Cluster) await(ctx context.Context, f raft.Future) error {
+	answer := make(chan error, 1)
+	go func() { answer <- f.Error() }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.done:
+		return ErrClosed
+	}
+}

@@ -1,0 +1,119 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"redflag/api"
+	"redflag/consensus/state"
+)
+
+const (
+	// leaderWait is how long a proposal waits for a leader to be known.
+	leaderWait = 5 * time.Second
+	// proposeTimeout bounds a proposal whose context does not.
+	proposeTimeout = 15 * time.Second
+	retryPause     = 20 * time.Millisecond
+)
+
+// Propose puts a change into the log, wherever the leader is, and returns its
+// result once this node has applied it: a read after it sees it. body is a
+// struct of package state, or a pointer to one.
+//
+// Refusals by the state machine are in the Result, per record. An error means
+// that there is no result: CodeUnavailable when no leader could be found and
+// nothing happened, CodeIndeterminate when the change may have been committed
+// all the same, CodeTooLarge for a body that no entry can hold, CodeDenied or
+// CodeUnauthenticated when the leader does not let this node in.
+func (c *Cluster) Propose(ctx context.Context, typ state.EntryType, body any) (state.Result, error) {
+	entry, err := state.EncodeEntry(typ, c.cfg.Now(), body)
+	if err != nil {
+		return state.Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	waiting, stop := context.WithTimeout(ctx, leaderWait)
+	defer stop()
+	for {
+		result, err := c.proposeOnce(ctx, entry)
+		if !errors.Is(err, errNotSent) {
+			return result, err
+		}
+		pause(waiting, retryPause)
+		if waiting.Err() != nil || c.isDone() {
+			return state.Result{}, unavailable()
+		}
+	}
+}
+
+// proposeOnce returns errNotSent when nothing happened.
+func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, error) {
+	if ctx.Err() != nil {
+		return state.Result{}, errNotSent
+	}
+	if c.IsLeader() {
+		return c.commit(ctx, entry)
+	}
+	addr, id := c.raft.LeaderWithID()
+	if id == "" || string(id) == c.cfg.NodeID || c.cfg.Forward == nil {
+		return state.Result{}, errNotSent
+	}
+	result, err := c.forward(ctx, string(id), string(addr), entry)
+	if err != nil {
+		return state.Result{}, err
+	}
+	if err := c.waitApplied(ctx, result.Index); err != nil {
+		return state.Result{}, indeterminate()
+	}
+	return result, nil
+}
+
+// commit appends an entry to the leader's log and waits until a majority has
+// it and the state machine has answered.
+func (c *Cluster) commit(ctx context.Context, entry []byte) (state.Result, error) {
+	state.StampEntry(entry, c.cfg.Now())
+	enqueue := leaderWait
+	if deadline, ok := ctx.Deadline(); ok {
+		enqueue = min(enqueue, max(time.Until(deadline), time.Millisecond))
+	}
+	f := c.raft.Apply(entry, enqueue)
+	if err := classify(c.await(ctx, f)); err != nil {
+		return state.Result{}, err
+	}
+	switch r := f.Response().(type) {
+	case state.Result:
+		return r, nil
+	case error:
+		return state.Result{}, indeterminate() // committed, but this node stopped
+	default:
+		return state.Result{}, api.Errorf(api.CodeInternal, "unexpected response %T", r)
+	}
+}
+
+// waitApplied waits until this node has applied index.
+func (c *Cluster) waitApplied(ctx context.Context, index uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := c.fsm.wait(ctx, index); err != nil {
+		return fmt.Errorf("wait for index %d: %w", index, err)
+	}
+	return nil
+}
+
+func (c *Cluster) isDone() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,75 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Server is a member of the cluster.
+type Server struct {
+	ID   string
+	Addr string
+}
+
+// Status is how this node sees the cluster.
+type Status struct {
+	State        string // Follower, Candidate, Leader or Shutdown
+	Term         uint64
+	LeaderID     string // empty when none is known
+	LeaderAddr   string
+	LastIndex    uint64    // of the log
+	CommitIndex  uint64    // of what is known to be committed
+	AppliedIndex uint64    // of the state; entries that are Raft's own do not count
+	LastContact  time.Time // with the leader; zero before the first
+	Voters       []Server
+}
+
+// Status returns a picture of the moment.
+func (c *Cluster) Status() Status {
+	addr, id := c.raft.LeaderWithID()
+	s := Status{
+		State:        c.raft.State().String(),
+		Term:         c.raft.CurrentTerm(),
+		LeaderID:     string(id),
+		LeaderAddr:   string(addr),
+		LastIndex:    c.raft.LastIndex(),
+		CommitIndex:  c.raft.CommitIndex(),
+		AppliedIndex: c.State().Applied(),
+		LastContact:  c.raft.LastContact(),
+	}
+	f := c.raft.GetConfiguration()
+	if f.Error() != nil {
+		return s // it never fails in this version of the library
+	}
+	for _, m := range f.Configuration().Servers {
+		if m.Suffrage == raft.Voter {
+			s.Voters = append(s.Voters, Server{ID: string(m.ID), Addr: string(m.Address)})
+		}
+	}
+	return s
+}
+
+// Stale returns how long ago this node applied a leader's Tick: the age of its
+// state, within the 2 s between ticks. Before the first one since Open it is
+// the longest duration there is.
+func (c *Cluster) Stale() time.Duration {
+	at := c.fsm.tickedAt()
+	if at.IsZero() {
+		return math.MaxInt64
+	}
+	return time.Since(at)
+}
+
+// Snapshot writes a snapshot now and lets the log be cut behind it. Raft does
+// so by itself after enough entries.
+func (c *Cluster) Snapshot() error {
+	err := c.raft.Snapshot().Error()
+	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("take snapshot: %w", err)
+	}
+	return nil
+}
