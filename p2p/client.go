@@ -1,0 +1,131 @@
+package p2p
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/metainfo"
+	pp "github.com/anacrolix/torrent/peer_protocol"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// nearRequests is how many blocks of 16 KiB are asked of a peer at once.
+	// Few outstanding requests keep them where they can be served soon, and
+	// keep duplicates rare.
+	nearRequests = 8
+	// farRequests is the same for a peer of another region: the round trip is
+	// long, and sources are few.
+	farRequests = 128
+	// keepAlive is how long a connection that is of use stays silent. It is
+	// short because v1.61.0 can lose the wake-up of a connection's writer, and
+	// sends no requests then before the next keep-alive (32 bytes on the wire).
+	keepAlive = time.Second
+	// maxPeers bounds the connections of one torrent.
+	maxPeers = 50
+	// uploadBuffer bounds the payload bytes that wait to be sent to one peer.
+	uploadBuffer = 256 << 10
+)
+
+// clientConfig sets the library up: our connections only, and nothing that
+// finds peers or payload elsewhere.
+func (s *Swarm) clientConfig() *torrent.ClientConfig {
+	self := addressOf(s.cfg.Self.ID)
+	id := clientID(s.cfg.Self.ID)
+
+	c := torrent.NewDefaultClientConfig()
+	c.DisableTCP = true
+	c.DisableUTP = true
+	c.NoDHT = true
+	c.DisablePEX = true
+	c.DisableTrackers = true
+	c.DisableWebtorrent = true
+	c.DisableWebseeds = true
+	c.NoDefaultPortForwarding = true
+	// TLS hides the stream already; without this the library dials twice.
+	c.HeaderObfuscationPolicy = torrent.HeaderObfuscationPolicy{RequirePreferred: true, Preferred: false}
+
+	c.PeerID = string(id[:])
+	c.Bep20 = clientPrefix
+	c.ExtendedHandshakeClientVersion = "redflag"
+	c.PublicIp6 = self.at.Addr().AsSlice()
+	c.DropDuplicatePeerIds = true
+	// A leecher that does not seed stops giving once it gave a little more
+	// than it got.
+	c.Seed = true
+	c.DefaultStorage = s.store
+
+	c.EstablishedConnsPerTorrent = maxPeers
+	c.HalfOpenConnsPerTorrent = maxPeers / 2
+	c.DialRateLimiter = rate.NewLimiter(maxPeers, maxPeers)
+	c.HandshakesTimeout = handshakeTimeout
+	c.NominalDialTimeout = handshakeTimeout
+	c.KeepAliveTimeout = keepAlive
+	c.MaxAllocPeerRequestDataPerConn = uploadBuffer
+	c.Slogger = slog.New(libraryLog{s.log.Named("torrent")})
+
+	c.Callbacks.ReadExtendedHandshake = s.onExtendedHandshake
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, onPeerAdded)
+	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.onExtensionMessage)
+	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, s.onBlock)
+	return c
+}
+
+// The callbacks run with the library's lock held: they may take leaf locks
+// only, and call nothing of the library that locks.
+
+// extensions leaves out the holepunch extension: it would have us dial what a
+// peer names.
+var extensions = torrent.LocalLtepProtocolMap{Index: []pp.ExtensionName{pp.ExtensionNameMetadata}, NumBuiltin: 1}
+
+func onPeerAdded(c *torrent.PeerConn) { c.LocalLtepProtocolMap = &extensions }
+
+// onExtendedHandshake bounds what a peer may announce before it is believed.
+func (s *Swarm) onExtendedHandshake(c *torrent.PeerConn, m *pp.ExtendedHandshakeMessage) {
+	limit := nearRequests
+	if peer, ok := s.book.peer(c.RemoteAddr.String()); ok && peer.Region != s.cfg.Self.Region {
+		limit = farRequests
+	}
+	if m.Reqq <= 0 || m.Reqq > limit {
+		m.Reqq = limit
+	}
+	sh := s.share(c.Torrent().InfoHash())
+	if sh == nil || m.MetadataSize != sh.infoSize {
+		m.MetadataSize = 0
+	}
+}
+
+// onExtensionMessage remembers who sent a part of the info dictionary last.
+func (s *Swarm) onExtensionMessage(e torrent.PeerConnReadExtensionMessageEvent) {
+	if sh := s.share(e.PeerConn.Torrent().InfoHash()); sh != nil && e.ExtensionNumber != pp.HandshakeExtendedID {
+		sh.infoFrom.Store(e.PeerConn.RemoteAddr.String())
+	}
+}
+
+// onBlock accounts for a block of payload that was not there yet.
+func (s *Swarm) onBlock(e torrent.ReceivedUsefulDataEvent) {
+	sh := s.share(e.Peer.Torrent().InfoHash())
+	peer, known := s.book.peer(e.Peer.RemoteAddr.String())
+	if sh != nil && known {
+		sh.ledger.received(e.Message.Index.Int(), peer, int64(len(e.Message.Piece)))
+	}
+}
+
+// onBadInfo runs when a false info dictionary is complete. The library closes
+// the connection it came by; a Fetch opens the torrent anew.
+func (s *Swarm) onBadInfo(h metainfo.Hash) {
+	sh := s.share(h)
+	if sh == nil {
+		return
+	}
+	from, _ := sh.infoFrom.Load().(string)
+	if peer, ok := s.book.peer(from); ok {
+		s.book.refuse(peer.ID, refusal)
+		s.log.Warn("peer sent a false info dictionary", keyInfoHash, sh.hex, keyPeer, peer.ID)
+	}
+	select {
+	case sh.spoiled <- struct{}{}:
+	default:
+	}
+}

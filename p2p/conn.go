@@ -1,0 +1,118 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"redflag/ratelimit"
+)
+
+// handshakeTimeout bounds the TLS handshake and the identification of a peer.
+const handshakeTimeout = 10 * time.Second
+
+// greetingSize is the size of a BitTorrent handshake; its last 20 bytes are
+// the peer id.
+const greetingSize = 68
+
+// secureConn is what a listener yields and a dialer returns: *tls.Conn.
+type secureConn interface {
+	net.Conn
+	HandshakeContext(ctx context.Context) error
+	NetConn() net.Conn
+}
+
+// conn is a connection whose other end is known. The library sees the made-up
+// address of that identity.
+type conn struct {
+	net.Conn
+	wire          *ratelimit.Conn
+	peer          Peer
+	local, remote address
+
+	greeting []byte // what was read of the handshake; nil once it was checked
+}
+
+// LocalAddr implements net.Conn.
+func (c *conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements net.Conn.
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+// Read implements net.Conn. It ends the connection of a peer that greets under
+// another peer id than the one that follows from its certificate.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.greeting == nil {
+		return n, err
+	}
+	c.greeting = append(c.greeting, p[:n]...)
+	if len(c.greeting) < greetingSize {
+		return n, err
+	}
+	want := clientID(c.peer.ID)
+	if !bytes.Equal(c.greeting[greetingSize-len(want):greetingSize], want[:]) {
+		return 0, fmt.Errorf("read greeting of %s: %w", c.peer.ID, errWrongID)
+	}
+	c.greeting = nil
+	return n, err
+}
+
+// Close closes the wire at once. A TLS farewell would wait for the bucket, and
+// no peer needs one.
+func (c *conn) Close() error { return c.wire.Close() }
+
+// admit completes the handshake of a connection, finds out who is at the other
+// end and puts it under the caps. It closes a connection that it refuses.
+func (s *Swarm) admit(ctx context.Context, nc net.Conn) (*conn, error) {
+	c, err := s.identify(ctx, nc)
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	c.wire.Limit(buckets(s.cfg.Download), buckets(s.cfg.Upload))
+	return c, nil
+}
+
+func (s *Swarm) identify(ctx context.Context, nc net.Conn) (*conn, error) {
+	secure, ok := nc.(secureConn)
+	if !ok {
+		return nil, errNotPeer
+	}
+	wire, ok := secure.NetConn().(*ratelimit.Conn)
+	if !ok {
+		return nil, errNotPeer
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("handshake: %w", err)
+	}
+	peer, err := s.cfg.Identify(nc)
+	if err != nil {
+		return nil, fmt.Errorf("identify peer: %w", err)
+	}
+	if peer.ID == s.cfg.Self.ID {
+		return nil, errSelf
+	}
+	if !s.book.met(peer) {
+		return nil, fmt.Errorf("%s: %w", peer.ID, errRefused)
+	}
+	return &conn{
+		Conn:     nc,
+		wire:     wire,
+		peer:     peer,
+		local:    addressOf(s.cfg.Self.ID),
+		remote:   addressOf(peer.ID),
+		greeting: make([]byte, 0, greetingSize),
+	}, nil
+}
+
+func buckets(b *ratelimit.Bucket) []*ratelimit.Bucket {
+	if b == nil {
+		return nil
+	}
+	return []*ratelimit.Bucket{b}
+}

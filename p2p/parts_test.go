@@ -1,0 +1,131 @@
+package p2p
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/anacrolix/torrent/metainfo"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMakeTorrentIsCanonical(t *testing.T) {
+	payload := strings.Repeat("redflag", 100_000)
+	a, err := MakeTorrent(strings.NewReader(payload), int64(len(payload)))
+	require.NoError(t, err)
+	b, err := MakeTorrent(bytes.NewBufferString(payload), int64(len(payload)))
+	require.NoError(t, err)
+	require.Equal(t, a, b)
+	_, err = a.check()
+	require.NoError(t, err)
+	require.Len(t, a.Info, infoSize(a.Length, a.PieceLength))
+
+	// The library reads the same from it, and finds it private.
+	info, err := (&metainfo.MetaInfo{InfoBytes: a.Info}).UnmarshalInfo()
+	require.NoError(t, err)
+	require.True(t, *info.Private)
+	l, err := layoutOf(&info)
+	require.NoError(t, err)
+	require.Equal(t, a.Info, l.encode())
+
+	for _, length := range []int64{0, -1, int64(len(payload)) - 1, int64(len(payload)) + 1} {
+		_, err = MakeTorrent(strings.NewReader(payload), length)
+		require.ErrorIs(t, err, ErrInvalid)
+	}
+}
+
+func TestPieceLengthKeepsTheCountSane(t *testing.T) {
+	for _, length := range []int64{1, 40 << 20, 512 << 20, 512<<20 + 1, 16 << 30, 1 << 40} {
+		size := pieceLengthFor(length)
+		require.NoError(t, checkDimensions(length, size))
+		if size < maxPieceLength {
+			require.LessOrEqual(t, countPieces(length, size), goodPieces)
+		}
+	}
+}
+
+func TestGreetingIsBoundToTheCertificate(t *testing.T) {
+	for _, tc := range []struct {
+		speaks string
+		want   error
+	}{{"agent-1", nil}, {"agent-2", errWrongID}} {
+		near, far := net.Pipe()
+		id := clientID(tc.speaks)
+		go func() {
+			_, _ = far.Write(append(make([]byte, greetingSize-len(id)), id[:]...))
+			_, _ = far.Write([]byte("more"))
+			_ = far.Close()
+		}()
+		c := &conn{Conn: near, peer: Peer{ID: "agent-1"}, greeting: make([]byte, 0, greetingSize)}
+		var err error
+		for n := 0; n < greetingSize && err == nil; {
+			var k int
+			k, err = c.Read(make([]byte, 30))
+			n += k
+		}
+		require.ErrorIs(t, err, tc.want)
+	}
+}
+
+func TestBitsWithoutDataCountForNothing(t *testing.T) {
+	const pieceLength, length = minPieceLength, 10 * minPieceLength
+	dir := t.TempDir()
+	p := newPayload(dir, length, pieceLength)
+	require.NoError(t, p.writeBits())
+	require.NoError(t, p.create())
+	require.NoError(t, p.mark(9))
+	require.NoError(t, p.mark(9))
+	p.close()
+
+	again := newPayload(dir, length, pieceLength)
+	require.NoError(t, again.readBits())
+	require.True(t, again.has(9))
+	require.EqualValues(t, pieceLength, again.done())
+
+	require.NoError(t, os.Truncate(filepath.Join(dir, fileData), 1))
+	lost := newPayload(dir, length, pieceLength)
+	require.NoError(t, lost.readBits())
+	require.Zero(t, lost.done())
+}
+
+func TestBookIsBounded(t *testing.T) {
+	b := newBook()
+	for i := range maxBook + 10 {
+		b.met(Peer{ID: string(rune(i)) + "x"})
+	}
+	require.LessOrEqual(t, len(b.entries), maxBook)
+}
+
+func FuzzParseInfo(f *testing.F) {
+	payload := strings.Repeat("x", 300_000)
+	t, err := MakeTorrent(strings.NewReader(payload), int64(len(payload)))
+	require.NoError(f, err)
+	f.Add(t.Info)
+	f.Add([]byte("d6:lengthi1e4:name7:payload12:piece lengthi262144e6:pieces20:"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := parseInfo(b)
+		if err == nil && !bytes.Equal(l.encode(), b) {
+			t.Fatalf("%q reads as another dictionary", b)
+		}
+	})
+}
+
+func FuzzReadBits(f *testing.F) {
+	f.Add([]byte{0xff, 0xff})
+	f.Add([]byte{0x00})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		const length = 11*minPieceLength - 5
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, filePieces), b, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fileData), nil, 0o600))
+		require.NoError(t, os.Truncate(filepath.Join(dir, fileData), length))
+		p := newPayload(dir, length, minPieceLength)
+		require.NoError(t, p.readBits())
+		if n := p.done(); n < 0 || n > length || p.missing < 0 || (n == length) != (p.missing == 0) {
+			t.Fatalf("%d bytes done, %d pieces missing", n, p.missing)
+		}
+	})
+}

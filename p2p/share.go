@@ -1,0 +1,141 @@
+package p2p
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/metainfo"
+)
+
+// share is this machine's part in the swarm of one payload.
+type share struct {
+	s        *Swarm
+	hash     metainfo.Hash
+	hex      string
+	payload  *payload
+	ledger   *ledger
+	infoSize int           // of the info dictionary, bytes
+	infoFrom atomic.Value  // string: made-up address of who sent a part of it last
+	gone     chan struct{} // closed when the share is dropped
+	spoiled  chan struct{} // gets one when a false info dictionary came
+
+	torrent atomic.Pointer[torrent.Torrent] // set once, soon after the share is visible
+
+	// What follows needs Swarm.ops.
+	waiters  int           // calls of Fetch
+	resume   func()        // announces again as before
+	cancel   func()        // ends the announcing, nil if there is none
+	finished chan struct{} // closed when the announcing has ended
+}
+
+var _ pieceWatcher = (*share)(nil)
+
+// open adds a payload to the library. It needs ops.
+func (s *Swarm) open(h metainfo.Hash, p *payload) *share {
+	sh := &share{
+		s:        s,
+		hash:     h,
+		hex:      h.HexString(),
+		payload:  p,
+		ledger:   newLedger(s.cfg.Self),
+		infoSize: infoSize(p.length, p.pieceLength),
+		gone:     make(chan struct{}),
+		spoiled:  make(chan struct{}, 1),
+	}
+	p.watch = sh
+	s.mu.Lock()
+	s.shares[h] = sh // before the library knows it: callbacks look here
+	s.mu.Unlock()
+
+	sh.enter()
+	return sh
+}
+
+// enter makes the library take part.
+func (sh *share) enter() {
+	t, _ := sh.s.client.AddTorrentOpt(torrent.AddTorrentOpts{
+		InfoHash:                 sh.hash,
+		InfoBytes:                sh.payload.infoBytes(),
+		DisableInitialPieceCheck: true,
+	})
+	// The store has noted the cause. Without a handler the library would only
+	// stop asking for data and say nothing.
+	t.SetOnWriteChunkError(func(error) { t.DisallowDataDownload() })
+	sh.torrent.Store(t)
+}
+
+// reopen takes part anew. A torrent of v1.61.0 that was once offered a false
+// info dictionary takes no other any more.
+func (s *Swarm) reopen(sh *share) {
+	s.ops.Lock()
+	defer s.ops.Unlock()
+	if s.ctx.Err() != nil || s.share(sh.hash) != sh {
+		return
+	}
+	sh.halt()
+	sh.torrent.Load().Drop()
+	sh.enter()
+	sh.resume()
+}
+
+// drop takes a payload out of the library and leaves it on disk. It needs ops.
+func (s *Swarm) drop(sh *share) {
+	sh.halt()
+	sh.torrent.Load().Drop()
+	s.mu.Lock()
+	delete(s.shares, sh.hash)
+	s.mu.Unlock()
+	s.store.forget(sh.hash)
+	close(sh.gone)
+}
+
+// halt ends the announcing and waits for that. It needs ops.
+func (sh *share) halt() {
+	if sh.cancel != nil {
+		sh.cancel()
+		<-sh.finished
+		sh.cancel = nil
+	}
+}
+
+// announce starts to announce the share. It needs ops. The values of ctx are
+// kept, its end is not.
+func (s *Swarm) announce(ctx context.Context, sh *share, call Announcer) {
+	sh.resume = func() { s.announce(ctx, sh, call) }
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	sh.cancel = cancel
+	finished := make(chan struct{})
+	sh.finished = finished
+	s.work.Go(func() {
+		defer close(finished)
+		(&announcing{sh: sh, call: call}).run(running)
+	})
+}
+
+// pieceVerified implements pieceWatcher.
+func (sh *share) pieceVerified(index int) { sh.ledger.verified(index) }
+
+// pieceCorrupt implements pieceWatcher. The library's lock is not held.
+func (sh *share) pieceCorrupt(index int) {
+	senders, suspect := sh.ledger.corrupt(index)
+	if len(senders) == 0 {
+		return
+	}
+	sh.s.log.Warn("piece failed its hash", keyInfoHash, sh.hex, keyPiece, index, keyPeers, senders)
+	if suspect != "" {
+		sh.setAside(suspect)
+	}
+}
+
+// setAside parts from a peer until its probation is over.
+func (sh *share) setAside(id string) {
+	sh.s.log.Info("peer set aside: pieces fail that it had a hand in", keyInfoHash, sh.hex, keyPeer, id)
+	sh.s.book.refuse(id, probation)
+	addr := addressOf(id).String()
+	for _, c := range sh.torrent.Load().PeerConns() {
+		if c.RemoteAddr.String() == addr {
+			_ = c.Close()
+		}
+	}
+}
