@@ -1,0 +1,258 @@
+// Package publish is the operator's side of a release: hash, cut into pieces,
+// upload to a node, sign, and make it an artifact.
+//
+// It owns the order of these steps. It must never run on a node: it holds the
+// operator's signing keys in its hands.
+package publish
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"redflag/api"
+	"redflag/p2p"
+	"redflag/trust"
+	"redflag/trust/signing"
+)
+
+// maxMetadata bounds what is read of the cluster's metadata, in bytes.
+const maxMetadata = 4 << 20
+
+// signTries is how often signing is repeated when another operator was faster.
+const signTries = 3
+
+// Step names what a publication is busy with.
+type Step string
+
+// The steps, in order.
+const (
+	StepHash   Step = "hash"
+	StepUpload Step = "upload"
+	StepSign   Step = "sign"
+)
+
+// Publisher publishes to one cluster with one set of keys.
+type Publisher struct {
+	Client *api.Client
+	Keys   *signing.Repository
+	// Progress is told how far a step is, in bytes; nil to not be told.
+	Progress func(step Step, done, total int64)
+}
+
+// InitTrust makes the operator's keys in dir and gives the cluster its root.
+// An interrupted one is finished by calling it again.
+func InitTrust(ctx context.Context, client *api.Client, dir string) (*signing.Repository, error) {
+	var status api.TrustStatus
+	if err := client.Do(ctx, http.MethodGet, "/v1/trust", nil, &status); err != nil {
+		return nil, err
+	}
+	repo, err := signing.Open(dir)
+	if err != nil {
+		if _, taken := status.Versions["root"]; taken {
+			return nil, api.Errorf(api.CodeConflict, "the cluster has a TUF root already, and its keys are not in %s", dir).
+				WithHint("name the folder of its keys with --keys")
+		}
+		if repo, err = signing.Init(dir, status.OnlineKey, time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	if _, taken := status.Versions["root"]; taken {
+		return repo, matches(ctx, client, repo)
+	}
+	update := api.TrustUpdate{Root: repo.Root(), Targets: repo.Targets()}
+	if err := client.Do(ctx, http.MethodPut, "/v1/trust", update, nil); err != nil {
+		return nil, err
+	}
+	return repo, nil
+}
+
+// matches refuses a cluster whose first root is not the one of repo.
+func matches(ctx context.Context, client *api.Client, repo *signing.Repository) error {
+	root, err := client.Raw(ctx, "/v1/tuf/1.root.json", maxMetadata)
+	if err != nil {
+		return err
+	}
+	if trust.RootHash(root) != trust.RootHash(repo.Root()) {
+		return api.Errorf(api.CodeConflict, "the cluster's TUF root is not the one of these keys").
+			WithHint("name the folder of this cluster's keys with --keys")
+	}
+	return nil
+}
+
+// File publishes the file at path as version of name.
+func (p *Publisher) File(ctx context.Context, path, name, version string) (api.Artifact, error) {
+	if err := errors.Join(api.CheckID("artifact", name), api.CheckID("version", version), trust.CheckVersion(version)); err != nil {
+		return api.Artifact{}, err
+	}
+	if err := matches(ctx, p.Client, p.Keys); err != nil {
+		if api.CodeOf(err) == api.CodeNotFound {
+			return api.Artifact{}, api.Errorf(api.CodeConflict, "the cluster has no TUF root yet").WithHint("redflag keys init")
+		}
+		return api.Artifact{}, err
+	}
+	target, err := p.describe(path, name, version)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	if err := p.upload(ctx, path, target); err != nil {
+		return api.Artifact{}, err
+	}
+	return p.sign(ctx, target)
+}
+
+// describe hashes the file and makes its torrent in one pass.
+func (p *Publisher) describe(path, name, version string) (trust.Target, error) {
+	f, length, err := open(path)
+	if err != nil {
+		return trust.Target{}, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	t, err := p2p.MakeTorrent(io.TeeReader(p.watch(StepHash, f, length), sum), length)
+	if err != nil {
+		return trust.Target{}, fmt.Errorf("hash %s: %w", path, err)
+	}
+	fileName := filepath.Base(path)
+	if !api.ValidID(fileName) {
+		fileName = name
+	}
+	return trust.Target{
+		Path: api.TargetPath(name, version), Length: length, SHA256: hex.EncodeToString(sum.Sum(nil)),
+		Custom: api.TargetCustom{Name: name, Version: version, FileName: fileName, InfoHash: t.InfoHash, PieceLength: t.PieceLength},
+	}, nil
+}
+
+func open(path string) (*os.File, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, api.Errorf(api.CodeInvalid, "the payload cannot be read: %v", err).WithHint("check the path and its permissions")
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = api.Errorf(api.CodeInvalid, "%s is not a file", path).WithHint("pack a folder into an archive first")
+	case info.Size() == 0:
+		err = api.Errorf(api.CodeInvalid, "%s is empty", path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+func (p *Publisher) upload(ctx context.Context, path string, t trust.Target) error {
+	f, length, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if length != t.Length {
+		return api.Errorf(api.CodeConflict, "%s changed while it was published", path).WithHint("publish it again")
+	}
+	var up api.Upload
+	if err := p.Client.Upload(ctx, "/v1/uploads/"+t.SHA256, p.watch(StepUpload, f, length), length, &up); err != nil {
+		return err
+	}
+	if up.InfoHash != t.Custom.InfoHash || up.PieceLength != t.Custom.PieceLength {
+		return api.Errorf(api.CodeConflict, "the node cuts the payload into other pieces than this binary").
+			WithHint("use the redflag version that the node runs")
+	}
+	return nil
+}
+
+// sign adds the target to the targets metadata in force and publishes it. The
+// keys' own record moves on only once the cluster has acknowledged.
+func (p *Publisher) sign(ctx context.Context, t trust.Target) (api.Artifact, error) {
+	for try := 1; ; try++ {
+		p.progress(StepSign, 0, 1)
+		current, err := p.currentTargets(ctx)
+		if err != nil {
+			return api.Artifact{}, err
+		}
+		targets, err := p.signed(current, t)
+		if err != nil {
+			return api.Artifact{}, err
+		}
+		var a api.Artifact
+		req := api.PublishRequest{Name: t.Custom.Name, Version: t.Custom.Version, Targets: targets}
+		err = p.Client.Do(ctx, http.MethodPost, "/v1/artifacts", req, &a)
+		if api.CodeOf(err) == api.CodeConflict && try < signTries {
+			continue
+		}
+		if err != nil {
+			return a, err
+		}
+		p.progress(StepSign, 1, 1)
+		return a, p.Keys.Commit(targets)
+	}
+}
+
+// signed returns targets metadata that names t: the one in force if it does so
+// already, because the payload was published before, else a new one.
+func (p *Publisher) signed(current []byte, t trust.Target) ([]byte, error) {
+	if current != nil {
+		in, err := trust.CheckTargets(p.Keys.Root(), current, time.Now())
+		if err == nil && in.Targets[t.Path] == t {
+			return current, nil
+		}
+	}
+	targets, err := p.Keys.AddTarget(current, t, time.Now())
+	if errors.Is(err, signing.ErrTargetExists) {
+		return nil, api.Errorf(api.CodeConflict, "%s %s is published already, with other content", t.Custom.Name, t.Custom.Version).
+			WithHint("give it a new version")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign %s: %w", t.Path, err)
+	}
+	return targets, nil
+}
+
+func (p *Publisher) currentTargets(ctx context.Context) ([]byte, error) {
+	var status api.TrustStatus
+	if err := p.Client.Do(ctx, http.MethodGet, "/v1/trust", nil, &status); err != nil {
+		return nil, err
+	}
+	v, ok := status.Versions["targets"]
+	if !ok {
+		return nil, nil
+	}
+	return p.Client.Raw(ctx, "/v1/tuf/"+strconv.FormatInt(v, 10)+".targets.json", maxMetadata)
+}
+
+func (p *Publisher) progress(step Step, done, total int64) {
+	if p.Progress != nil {
+		p.Progress(step, done, total)
+	}
+}
+
+func (p *Publisher) watch(step Step, r io.Reader, total int64) io.Reader {
+	return &watched{r: r, tell: func(done int64) { p.progress(step, done, total) }}
+}
+
+// watched tells how much was read.
+type watched struct {
+	r    io.Reader
+	done int64
+	tell func(done int64)
+}
+
+// Read implements io.Reader.
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.r.Read(b)
+	if n > 0 {
+		w.done += int64(n)
+		w.tell(w.done)
+	}
+	return n, err
+}
