@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"path/filepath"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"redflag/telemetry"
+	"redflag/trust/pki"
+)
+
+// Agent is one machine of the mesh.
+type Agent struct {
+	cfg Config
+	log hclog.Logger
+}
+
+// New checks the configuration. It touches nothing on disk.
+func New(cfg Config) (*Agent, error) {
+	cfg.setDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Agent{cfg: cfg, log: cfg.Logger}, nil
+}
+
+// Run enrols the machine once, then works until ctx ends, and returns nil
+// then. An error is final: the token was refused, the data directory is in
+// use, or the disk does not hold what it should. Run may be called once.
+func (a *Agent) Run(ctx context.Context) error {
+	lock, err := lockDir(a.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	creds, err := a.membership(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.log = a.log.With(telemetry.KeyAgent, creds.Identity().ID)
+	return a.work(ctx, creds)
+}
+
+// work composes the parts and runs them. On the way out the loops end first,
+// because they use the swarm; the swarm next, because it still announces; the
+// journal last.
+func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
+	journal, err := openJournal(filepath.Join(a.cfg.DataDir, "journal.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = journal.close() }()
+	store, err := openVersions(filepath.Join(a.cfg.DataDir, "artifacts"))
+	if err != nil {
+		return err
+	}
+	known, err := loadLearnt(a.learntPath())
+	if err != nil {
+		a.log.Warn("learnt nodes and settings not read", telemetry.KeyError, err)
+	}
+	limits := newLimits(&a.cfg)
+	limits.apply(known.Settings)
+
+	id := creds.Identity()
+	nodes := newNodeList(id.Region, a.cfg.Nodes, known.Nodes)
+	mesh := newMesh(nodes, func() *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }, a.log)
+	defer mesh.close()
+	swarm := &swarm{cfg: &a.cfg, creds: creds, limits: limits, mesh: mesh, log: a.log.Named("swarm")}
+	defer func() { _ = swarm.close() }()
+	if err := a.resumeSwarm(ctx, swarm, store); err != nil {
+		return err
+	}
+
+	poller := &poller{
+		id: id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
+		limits: limits, log: a.log, now: make(chan struct{}, 1), settings: known.Settings,
+		keep: func(l learnt) error { return l.save(a.learntPath()) },
+	}
+	signed := newSignatures(a.cfg.DataDir, mesh.metadata)
+	poller.executor = newExecutor(journal, store, signed, swarm, a.log, poller.kick)
+
+	a.log.Info("agent started", telemetry.KeyRegion, id.Region, "version", a.cfg.Version)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return poller.run(ctx) })
+	group.Go(func() error { return poller.executor.run(ctx) })
+	group.Go(func() error { return mesh.probe(ctx) })
+	err = group.Wait()
+	a.log.Info("agent stopped")
+	return err
+}
+
+func (a *Agent) resumeSwarm(ctx context.Context, s *swarm, store *versions) error {
+	installed, err := store.payloads()
+	if err != nil {
+		return err
+	}
+	if err := s.resume(ctx, installed); err != nil {
+		return fmt.Errorf("give installed payloads to others: %w", err)
+	}
+	return nil
+}
+
+func (a *Agent) learntPath() string { return filepath.Join(a.cfg.DataDir, "learnt.json") }

@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"net"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+
+	"redflag/api"
+)
+
+// Config says who an agent is and how it reaches its first node. Once it is
+// enrolled, the data directory alone is enough to start it again.
+type Config struct {
+	// ID names the agent. Empty means the host's name at enrolment, and who
+	// the certificate says afterwards.
+	ID string
+	// Region is where the machine is. It is needed to enrol.
+	Region string
+	// Labels are what selectors match. They are sent at enrolment.
+	Labels map[string]string
+	// Nodes are the host:port of mesh listeners for the first contact. The
+	// nodes that a poll names are remembered beside them.
+	Nodes []string
+	// Token is the registration token. It is used once.
+	Token string
+	// RootFile is a TUF root.json that the operator put on the machine. It is
+	// read at enrolment only, and takes the place of the token's root hash.
+	RootFile string
+	// DataDir is where everything is kept. One agent may use it at a time.
+	DataDir string
+	// SwarmAddr is where swarm peers connect; ":0", any free port, is the default.
+	SwarmAddr string
+	// DownloadLimit and UploadLimit are this machine's own caps on swarm
+	// traffic, on the wire. The stricter of them and the settings' holds.
+	DownloadLimit api.Rate
+	UploadLimit   api.Rate
+	// Debug keeps debug lines in the log whatever the settings say.
+	Debug bool
+	// Version is the version of the agent's binary, for operators to see.
+	Version string
+	// Logger is the process's root logger: settings change its level.
+	Logger hclog.Logger
+}
+
+func (c *Config) setDefaults() {
+	if c.SwarmAddr == "" {
+		c.SwarmAddr = ":0"
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+}
+
+// Validate returns a CodeInvalid error, with a hint, for settings that no
+// agent can run with.
+func (c *Config) Validate() error {
+	if c.DataDir == "" {
+		return api.Errorf(api.CodeInvalid, "no data directory is configured").
+			WithHint("pass --data-dir, such as /var/lib/redflag-agent")
+	}
+	if c.ID != "" {
+		if err := api.CheckID("agent id", c.ID); err != nil {
+			return err
+		}
+	}
+	if c.Region != "" {
+		if err := api.CheckID("region", c.Region); err != nil {
+			return err
+		}
+	}
+	if err := api.CheckLabels(c.Labels); err != nil {
+		return err
+	}
+	for _, n := range c.Nodes {
+		if err := checkAddr(n); err != nil {
+			return api.Errorf(api.CodeInvalid, "node %q: %v", n, err).WithHint("write host:port of a node's mesh listener")
+		}
+	}
+	if c.SwarmAddr != "" {
+		if _, _, err := net.SplitHostPort(c.SwarmAddr); err != nil {
+			return api.Errorf(api.CodeInvalid, "swarm address %q: %v", c.SwarmAddr, err).WithHint("write host:port, or :0 for any free port")
+		}
+	}
+	if c.DownloadLimit < 0 || c.UploadLimit < 0 {
+		return api.Errorf(api.CodeInvalid, "a bandwidth limit is negative").WithHint("use a rate such as 8mbit, or unlimited")
+	}
+	return nil
+}
+
+// validateEnrolment checks what only the first start needs.
+func (c *Config) validateEnrolment() error {
+	switch {
+	case c.Token == "":
+		return api.Errorf(api.CodeInvalid, "this machine is not enrolled and no token is configured").
+			WithHint("pass --token; make one with: redflag token create")
+	case c.Region == "":
+		return api.Errorf(api.CodeInvalid, "no region is configured").WithHint("pass --region, such as eu-west")
+	case len(c.Nodes) == 0:
+		return api.Errorf(api.CodeInvalid, "no node is configured").WithHint("pass --node host:port of a node's mesh listener")
+	}
+	return nil
+}
+
+// enrolmentID is the configured id, or the host's name.
+func (c *Config) enrolmentID() (string, error) {
+	if c.ID != "" {
+		return c.ID, nil
+	}
+	host, err := os.Hostname()
+	if err != nil || !api.ValidID(host) {
+		return "", api.Errorf(api.CodeInvalid, "the host's name cannot be the agent's id").WithHint("pass --id")
+	}
+	return host, nil
+}
+
+func checkAddr(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err == nil && host == "" {
+		err = &net.AddrError{Err: "missing host", Addr: addr}
+	}
+	return err
+}

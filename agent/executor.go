@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"redflag/api"
+	"redflag/telemetry"
+	"redflag/trust"
+)
+
+const (
+	// patience is how long a command goes on without a node or a byte before
+	// it fails: machines sleep, and sites lose their link for a while.
+	patience = 30 * time.Minute
+	// lagPatience covers what a node that is behind the others makes look like
+	// a replay of older metadata.
+	lagPatience = 5 * time.Second
+	// failingFor is how long after a failure the agent asks for the short poll
+	// interval: an operator is likely to send the next command soon.
+	failingFor = 10 * time.Minute
+	retryBase  = time.Second
+	retryLimit = time.Minute
+)
+
+// targets answers what the operator has signed.
+type targets interface {
+	target(ctx context.Context, path string) (trust.Target, error)
+}
+
+// payloads fetches and keeps what the swarm carries, by info hash.
+type payloads interface {
+	// fetch returns when the payload is complete. progress is called now and
+	// then, also while nothing comes.
+	fetch(ctx context.Context, t trust.Target, progress func(api.Transfer)) (api.Transfer, error)
+	open(infoHash string) (io.ReadCloser, error)
+	remove(infoHash string) error
+	// retain removes every complete payload that keep does not name.
+	retain(keep []string) error
+}
+
+// executor carries out the journal's commands, one at a time and in order.
+type executor struct {
+	journal  *journal
+	versions *versions
+	targets  targets
+	payloads payloads
+	log      hclog.Logger
+	wake     chan struct{} // there may be a command
+	ended    func()        // a command has ended
+
+	patience, lagPatience time.Duration
+	retryBase             time.Duration
+
+	mu       sync.Mutex
+	progress *api.Progress
+	failedAt time.Time // when the last command failed; zero if it did not
+	cancel   context.CancelCauseFunc
+}
+
+func newExecutor(j *journal, v *versions, t targets, p payloads, log hclog.Logger, ended func()) *executor {
+	return &executor{
+		journal: j, versions: v, targets: t, payloads: p, log: log, ended: ended,
+		wake:     make(chan struct{}, 1),
+		patience: patience, lagPatience: lagPatience, retryBase: retryBase,
+	}
+}
+
+// run works until ctx ends. What is under way then stays held, and goes on
+// with the next start. An error means that the journal cannot be used.
+func (e *executor) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		en, err := e.journal.next()
+		if err != nil {
+			return fmt.Errorf("read journal: %w", err)
+		}
+		if en == nil {
+			select {
+			case <-ctx.Done():
+			case <-e.wake:
+			}
+			continue
+		}
+		if err := e.execute(ctx, en); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nudge tells run that there may be a command.
+func (e *executor) nudge() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// execute brings one command to its end, or leaves it held when ctx ends.
+func (e *executor) execute(ctx context.Context, en *entry) error {
+	ctx = api.WithCorrelation(ctx, en.Command.CorrelationID)
+	log := telemetry.For(ctx, e.log).With(telemetry.KeyCommand, en.Command.ID,
+		"kind", en.Command.Kind, "artifact", en.Command.Artifact, "version", en.Command.Version)
+	log.Info("command started", "resumed", en.State == api.StateRunning)
+	if err := e.journal.start(en); err != nil {
+		return err
+	}
+	work, done := e.begin(ctx, en)
+	err := e.perform(work, log, en)
+	dropped := errors.Is(context.Cause(work), errUnwanted)
+	done()
+	if err != nil && ctx.Err() != nil {
+		log.Info("command held for the next start", telemetry.KeyError, err)
+		return nil //nolint:nilerr // the end was asked for; the journal has the command
+	}
+	if err := e.conclude(log, en, err, dropped); err != nil {
+		return err
+	}
+	debug.FreeOSMemory() // a download leaves buffers that an idle agent has no use for
+	e.ended()
+	return nil
+}
+
+// conclude journals how the command ended.
+func (e *executor) conclude(log hclog.Logger, en *entry, err error, dropped bool) error {
+	e.mu.Lock()
+	e.failedAt = time.Time{}
+	if err != nil && !dropped {
+		e.failedAt = time.Now()
+	}
+	e.mu.Unlock()
+	switch {
+	case err == nil:
+		log.Info("command succeeded", "from_peers", en.Transfer.FromPeers, "from_nodes", en.Transfer.FromNodes)
+		return e.journal.end(en, api.StateSucceeded, nil)
+	case dropped:
+		log.Info("command dropped", telemetry.KeyError, err)
+		return e.journal.drop(en)
+	default:
+		failure := failureOf(err)
+		log.Error("command failed", "class", failure.Class, telemetry.KeyError, err)
+		return e.journal.end(en, api.StateFailed, failure)
+	}
+}
+
+// begin makes en the command that activity speaks of until done is called.
+func (e *executor) begin(ctx context.Context, en *entry) (work context.Context, done func()) {
+	work, cancel := context.WithCancelCause(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cancel = cancel
+	e.progress = &api.Progress{CommandID: en.Command.ID, Phase: api.PhaseVerifying, Transfer: en.Transfer}
+	return work, func() {
+		cancel(nil)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.progress, e.cancel = nil, nil
+	}
+}
+
+func (e *executor) perform(ctx context.Context, log hclog.Logger, en *entry) error {
+	if err := api.CheckID("artifact", en.Command.Artifact); err != nil && en.Command.Kind.Known() {
+		return err
+	}
+	switch en.Command.Kind {
+	case api.KindInstall:
+		return e.install(ctx, log, en)
+	case api.KindRollback:
+		return e.rollback(en)
+	default:
+		return failf(api.ErrorUnsupported, "this agent does not know the command %q; update the agent first", en.Command.Kind)
+	}
+}
+
+// phase publishes what the command is doing.
+func (e *executor) phase(p api.Phase) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.progress.Phase = p
+}
+
+func (e *executor) transferred(t api.Transfer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.progress.Transfer = t
+}
+
+// activity is what the next poll says of the executor.
+func (e *executor) activity() (api.Activity, []api.Progress) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.progress == nil {
+		if time.Since(e.failedAt) < failingFor {
+			return api.ActivityFailing, nil
+		}
+		return api.ActivityIdle, nil
+	}
+	a := api.ActivityInstalling
+	if e.progress.Phase == api.PhaseDownloading {
+		a = api.ActivityDownloading
+	}
+	return a, []api.Progress{*e.progress}
+}
+
+// unwanted stops the command that is under way if it has this id: a node has
+// said that it is over, most likely cancelled.
+func (e *executor) unwanted(commandID string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.progress != nil && e.progress.CommandID == commandID {
+		e.cancel(errUnwanted)
+	}
+}

@@ -1,0 +1,209 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"redflag/api"
+	"redflag/telemetry"
+)
+
+const (
+	// pollGap is the shortest time from one poll to the next, whoever asks.
+	pollGap = 200 * time.Millisecond
+	// pollDefault serves when a node names no time.
+	pollDefault = time.Minute
+	// pollLimit bounds what a node may ask for.
+	pollLimit      = 24 * time.Hour
+	pollRetryBase  = time.Second
+	pollRetryLimit = time.Minute
+	// maxCommandID fits a rollout id, a colon and an agent id.
+	maxCommandID = 2*api.MaxIDLength + 1
+)
+
+// poller asks for commands and hands in reports, for as long as it runs.
+type poller struct {
+	id       string // of the agent
+	version  string // of the binary
+	mesh     *mesh
+	journal  *journal
+	versions *versions
+	executor *executor
+	limits   *limits
+	log      hclog.Logger
+	now      chan struct{} // there is something to report
+	keep     func(learnt) error
+
+	lastIndex uint64
+	settings  api.AgentSettings
+}
+
+// kick asks for a poll now.
+func (p *poller) kick() {
+	select {
+	case p.now <- struct{}{}:
+	default:
+	}
+}
+
+// run polls until ctx ends.
+func (p *poller) run(ctx context.Context) error {
+	retry := backoff{base: pollRetryBase, limit: pollRetryLimit}
+	for {
+		wait, err := p.poll(ctx)
+		kicked := p.now
+		if err != nil {
+			wait = retry.next()
+			kicked = nil // what waits to be reported waits for a node as well
+			if ctx.Err() == nil {
+				p.log.Warn("poll failed", telemetry.KeyError, err, "wait", wait.Round(time.Millisecond).String())
+			}
+		} else {
+			retry.reset()
+		}
+		if !p.rest(ctx, wait, kicked) {
+			return nil
+		}
+	}
+}
+
+// rest waits for the next poll and reports whether ctx is still alive.
+func (p *poller) rest(ctx context.Context, d time.Duration, kicked <-chan struct{}) bool {
+	if !pause(ctx, pollGap) {
+		return false
+	}
+	t := time.NewTimer(max(0, d-pollGap))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-kicked:
+	}
+	return true
+}
+
+// poll makes one exchange with the best node that answers, and returns when
+// the next one is due.
+func (p *poller) poll(ctx context.Context) (time.Duration, error) {
+	req, err := p.request()
+	if err != nil {
+		return 0, err
+	}
+	var resp api.PollResponse
+	err = p.mesh.each(ctx, anyFailure, func(ctx context.Context, n api.NodeAddr, c *api.Client) error {
+		ask := func(ctx context.Context) error {
+			resp = api.PollResponse{}
+			return c.Do(ctx, http.MethodPost, "/v1/agents/"+p.id+"/poll", req, &resp)
+		}
+		if len(req.Reports) > 0 {
+			return ask(ctx) // it takes as long as a commit
+		}
+		return p.mesh.timed(ctx, n, ask)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := p.absorb(req, &resp); err != nil {
+		return 0, err
+	}
+	if len(req.Reports) == api.MaxReports {
+		p.kick() // there may be more
+	}
+	return nextPoll(resp.NextPoll), nil
+}
+
+func nextPoll(d api.Duration) time.Duration {
+	if d <= 0 {
+		return pollDefault
+	}
+	return min(max(time.Duration(d), pollGap), pollLimit)
+}
+
+func (p *poller) request() (*api.PollRequest, error) {
+	held, err := p.journal.held()
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	reports, err := p.journal.outbox(api.MaxReports)
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	installed, err := p.versions.installed()
+	if err != nil {
+		return nil, err
+	}
+	activity, progress := p.executor.activity()
+	return &api.PollRequest{
+		AgentVersion: p.version, Activity: activity, Installed: installed,
+		Held: held, Reports: reports, Progress: progress,
+		LastIndex: p.lastIndex, SettingsVersion: p.settings.Version,
+	}, nil
+}
+
+// absorb makes a reply durable, then acts on it.
+func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
+	if err := p.journal.settle(p.settled(req, resp)); err != nil {
+		return err
+	}
+	fresh, repeats, err := p.journal.accept(p.mine(resp.Commands))
+	if err != nil {
+		return err
+	}
+	if fresh > 0 {
+		p.executor.nudge()
+	}
+	if repeats > 0 {
+		p.kick() // their final reports wait again
+	}
+	p.lastIndex = max(p.lastIndex, resp.Index)
+	changed := p.mesh.nodes.learn(resp.Nodes)
+	if resp.Settings != nil && *resp.Settings != p.settings {
+		p.settings = *resp.Settings
+		p.limits.apply(p.settings)
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	if err := p.keep(learnt{Nodes: p.mesh.nodes.known(), Settings: p.settings}); err != nil {
+		p.log.Warn("learnt nodes and settings not kept", telemetry.KeyError, err)
+	}
+	return nil
+}
+
+// settled returns the ids of the reports that are off the agent's hands. A
+// refused first report means that the command is over: it was cancelled.
+func (p *poller) settled(req *api.PollRequest, resp *api.PollResponse) []string {
+	ids := resp.Accepted
+	for _, rejected := range resp.Rejected {
+		ids = append(ids, rejected.ID)
+		for _, r := range req.Reports {
+			if r.ID != rejected.ID {
+				continue
+			}
+			p.log.Warn("report refused", telemetry.KeyCommand, r.CommandID, "state", r.State, telemetry.KeyError, rejected.Error)
+			if r.State == api.StateRunning {
+				p.executor.unwanted(r.CommandID)
+			}
+		}
+	}
+	return ids
+}
+
+// mine drops what a sane node would not have sent.
+func (p *poller) mine(cmds []api.Command) []api.Command {
+	var mine []api.Command
+	for _, cmd := range cmds {
+		if cmd.ID == "" || len(cmd.ID) > maxCommandID || (cmd.AgentID != "" && cmd.AgentID != p.id) {
+			p.log.Warn("command ignored", telemetry.KeyCommand, cmd.ID[:min(len(cmd.ID), maxCommandID)], "for", cmd.AgentID)
+			continue
+		}
+		mine = append(mine, cmd)
+	}
+	return mine
+}

@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+
+	"redflag/api"
+)
+
+// probeEvery is the mean time between two probes of nodes that the agent does
+// not poll. It is slow: a hundred thousand agents make 333 of them a second.
+const probeEvery = 5 * time.Minute
+
+// probe measures the round trip to the other nodes, one after the other, so
+// that a failover finds the nearest of them.
+func (m *mesh) probe(ctx context.Context) error {
+	for i := 0; ; i++ {
+		if !pause(ctx, probeEvery/2+rand.N(probeEvery)) {
+			return nil
+		}
+		if others := m.nodes.order(); len(others) > 1 {
+			m.probeOne(ctx, others[1+i%(len(others)-1)])
+		}
+	}
+}
+
+func (m *mesh) probeOne(ctx context.Context, n api.NodeAddr) {
+	for range 2 { // the first opens the connection, the second is measured
+		err := m.one(ctx, n, func(ctx context.Context, n api.NodeAddr, c *api.Client) error {
+			return m.timed(ctx, n, func(ctx context.Context) error {
+				return c.Do(ctx, http.MethodGet, "/v1/health", nil, nil)
+			})
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				m.nodes.failed(n)
+			}
+			return
+		}
+	}
+}
+
+// timed makes one request to n and counts its round trip, but only over a
+// connection that was open already: a handshake takes two more.
+func (m *mesh) timed(ctx context.Context, n api.NodeAddr, request func(context.Context) error) error {
+	reused := false
+	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}
+	began := time.Now()
+	err := request(httptrace.WithClientTrace(ctx, trace))
+	if err == nil && reused {
+		m.nodes.rtt.Observe(n.ID, time.Since(began))
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"redflag/api"
+	"redflag/p2p"
+	"redflag/telemetry"
+	"redflag/trust"
+	"redflag/trust/pki"
+)
+
+// swarm opens the agent's part in the swarm when it is first needed: a
+// machine that has installed nothing yet listens for nobody.
+type swarm struct {
+	cfg    *Config
+	creds  *pki.Credentials
+	limits *limits
+	mesh   *mesh
+	log    hclog.Logger
+
+	mu     sync.Mutex
+	opened *p2p.Swarm
+	port   int // where it listens
+}
+
+func (s *swarm) get(ctx context.Context) (*p2p.Swarm, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opened != nil {
+		return s.opened, nil
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.SwarmAddr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for swarm peers: %w", err)
+	}
+	id := s.creds.Identity()
+	opened, err := p2p.New(p2p.Config{
+		Dir:      filepath.Join(s.cfg.DataDir, "swarm"),
+		Self:     p2p.Peer{ID: id.ID, Region: id.Region},
+		Listener: swarmListener{ln, s.creds.PeerServerTLS(pki.ALPNSwarm)},
+		Dial:     dialSwarm(s.creds),
+		Identify: identify,
+		Upload:   s.limits.upload,
+		Download: s.limits.download,
+		Logger:   s.log,
+	})
+	if err != nil {
+		_ = ln.Close()
+		return nil, fmt.Errorf("open swarm: %w", err)
+	}
+	s.opened, s.port = opened, ln.Addr().(*net.TCPAddr).Port
+	s.log.Info("swarm opened", "port", s.port)
+	return opened, nil
+}
+
+// resume gives again what an earlier life of the agent completed.
+func (s *swarm) resume(ctx context.Context, installed []string) error {
+	if len(installed) == 0 {
+		return nil
+	}
+	sw, err := s.get(ctx)
+	if err != nil {
+		return err
+	}
+	for _, hash := range sw.Complete() {
+		if err := sw.Seed(hash, s.announce); err != nil {
+			s.log.Warn("payload not given to others", "info_hash", hash, telemetry.KeyError, err)
+		}
+	}
+	return nil
+}
+
+func (s *swarm) announce(ctx context.Context, infoHash string, left int64) (api.AnnounceResponse, error) {
+	s.mu.Lock()
+	port := s.port
+	s.mu.Unlock()
+	return s.mesh.announce(ctx, infoHash, api.AnnounceRequest{Port: port, Left: left})
+}
+
+func (s *swarm) fetch(ctx context.Context, t trust.Target, progress func(api.Transfer)) (api.Transfer, error) {
+	sw, err := s.get(ctx)
+	if err != nil {
+		return api.Transfer{}, err
+	}
+	return sw.Fetch(ctx, p2p.FetchSpec{
+		InfoHash: t.Custom.InfoHash, Length: t.Length, PieceLength: t.Custom.PieceLength, Announce: s.announce,
+	}, progress)
+}
+
+func (s *swarm) open(infoHash string) (io.ReadCloser, error) {
+	sw, err := s.get(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return sw.Open(infoHash)
+}
+
+func (s *swarm) remove(infoHash string) error {
+	sw, err := s.get(context.Background())
+	if err != nil {
+		return err
+	}
+	return sw.Remove(infoHash)
+}
+
+func (s *swarm) retain(keep []string) error {
+	s.mu.Lock()
+	sw := s.opened
+	s.mu.Unlock()
+	if sw == nil {
+		return nil
+	}
+	var errs []error
+	for _, hash := range sw.Complete() {
+		if !slices.Contains(keep, hash) {
+			errs = append(errs, sw.Remove(hash))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *swarm) close() error {
+	s.mu.Lock()
+	sw := s.opened
+	s.mu.Unlock()
+	if sw == nil {
+		return nil
+	}
+	return sw.Close() // without the lock: a last announce asks for the port
+}
