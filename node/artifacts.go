@@ -1,0 +1,311 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"redflag/api"
+	"redflag/consensus/state"
+	"redflag/durable"
+	"redflag/p2p"
+	"redflag/telemetry"
+	"redflag/trust"
+)
+
+const (
+	// uploadTTL is how long an upload waits for its signed metadata.
+	uploadTTL = 24 * time.Hour
+	// receivingPrefix marks an upload under way, and torrentSuffix the torrent
+	// of a whole one.
+	receivingPrefix = "receiving-"
+	torrentSuffix   = ".torrent.json"
+)
+
+func (n *Node) uploadsDir() string { return filepath.Join(n.cfg.DataDir, "uploads") }
+
+// upload takes a payload in. It is only bytes with a hash until signed
+// metadata names it. Uploading the same bytes again is harmless.
+func (n *Node) upload(r *http.Request) (any, error) {
+	want := r.PathValue("sha256")
+	if b, err := hex.DecodeString(want); err != nil || len(b) != sha256.Size {
+		return nil, api.Errorf(api.CodeInvalid, "%q is not a SHA-256 in hex", want)
+	}
+	limit := n.state().Settings().Bytes(api.SettingPayloadMax)
+	tooLarge := api.Errorf(api.CodeTooLarge, "the payload is larger than %s", api.Bytes(limit)).
+		WithHint("raise the setting %s", api.SettingPayloadMax)
+	switch {
+	case r.ContentLength < 0:
+		return nil, api.Errorf(api.CodeInvalid, "the upload says no Content-Length")
+	case r.ContentLength == 0:
+		return nil, api.Errorf(api.CodeInvalid, "the payload is empty")
+	case r.ContentLength > limit:
+		return nil, tooLarge
+	}
+	free, _, err := diskSpace(n.cfg.DataDir)
+	if err == nil && r.ContentLength > free-minDiskFree {
+		return nil, api.Errorf(api.CodeTooLarge, "node %s has %s of disk left", n.cfg.ID, api.Bytes(free)).
+			WithHint("free disk in its data directory, or publish through another node")
+	}
+	up, err := n.store(r.Context(), io.LimitReader(r.Body, r.ContentLength), r.ContentLength, want)
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil, api.Errorf(api.CodeTooLarge, "node %s ran out of disk", n.cfg.ID).WithHint("free disk in its data directory")
+	}
+	return up, err
+}
+
+// store writes, hashes and cuts into pieces in one pass.
+func (n *Node) store(ctx context.Context, body io.Reader, length int64, want string) (api.Upload, error) {
+	tmp, err := os.CreateTemp(n.uploadsDir(), receivingPrefix+"*")
+	if err != nil {
+		return api.Upload{}, fmt.Errorf("take upload: %w", err)
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // after the rename there is nothing to remove
+	defer tmp.Close()
+	sum := sha256.New()
+	torrent, err := p2p.MakeTorrent(io.TeeReader(body, io.MultiWriter(tmp, sum)), length)
+	if err != nil {
+		if ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) {
+			return api.Upload{}, api.Errorf(api.CodeInvalid, "the upload ended early")
+		}
+		return api.Upload{}, fmt.Errorf("take upload: %w", err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
+		return api.Upload{}, api.Errorf(api.CodeInvalid, "the upload's SHA-256 is %s, not %s", got, want).
+			WithHint("the file changed or was damaged on the way: publish it again")
+	}
+	if err := tmp.Sync(); err != nil {
+		return api.Upload{}, fmt.Errorf("sync upload: %w", err)
+	}
+	if err := n.keepUpload(tmp.Name(), want, torrent); err != nil {
+		return api.Upload{}, fmt.Errorf("keep upload: %w", err)
+	}
+	return api.Upload{Length: length, SHA256: want, InfoHash: torrent.InfoHash, PieceLength: torrent.PieceLength}, nil
+}
+
+// keepUpload puts an upload where publish finds it, its torrent first.
+func (n *Node) keepUpload(tmp, sum string, t p2p.Torrent) error {
+	b, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(n.uploadsDir(), sum)
+	if err := durable.WriteFile(path+torrentSuffix, b, 0o600); err != nil {
+		return err
+	}
+	return durable.Rename(tmp, path)
+}
+
+// dropHalfUploads removes what a crash left of uploads under way.
+func (n *Node) dropHalfUploads() error {
+	half, err := filepath.Glob(filepath.Join(n.uploadsDir(), receivingPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range half {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("drop half an upload: %w", err)
+		}
+	}
+	return nil
+}
+
+// sweepUploads removes uploads that never got their metadata.
+func (n *Node) sweepUploads(now time.Time) {
+	entries, err := os.ReadDir(n.uploadsDir())
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > uploadTTL {
+			_ = os.Remove(filepath.Join(n.uploadsDir(), e.Name()))
+		}
+	}
+}
+
+func (n *Node) listArtifacts(*http.Request) (any, error) { return n.state().Artifacts(), nil }
+
+// publish makes an uploaded payload an artifact: the targets metadata that
+// names it is checked against the root, snapshot and timestamp are signed,
+// and everything is replicated in one entry.
+func (n *Node) publish(r *http.Request) (any, error) {
+	var req api.PublishRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(api.CheckID("artifact", req.Name), api.CheckID("version", req.Version)); err != nil {
+		return nil, err
+	}
+	summary, err := n.checkTargets(req.Targets)
+	if err != nil {
+		return nil, err
+	}
+	target, ok := summary.Targets[api.TargetPath(req.Name, req.Version)]
+	if !ok {
+		return nil, api.Errorf(api.CodeInvalid, "the signed targets do not name %s %s", req.Name, req.Version)
+	}
+	known, exists := n.state().Artifact(req.Name, req.Version)
+	if exists && known.SHA256 != target.SHA256 {
+		return nil, api.Errorf(api.CodeConflict, "%s %s is published already, with other content", req.Name, req.Version).
+			WithHint("give it a new version")
+	}
+	if err := n.seedUpload(target); err != nil {
+		return nil, err
+	}
+	if exists { // once more, perhaps because the first seed was lost
+		return known, nil
+	}
+	artifact := api.Artifact{
+		Name: req.Name, Version: req.Version, Length: target.Length, SHA256: target.SHA256,
+		InfoHash: target.Custom.InfoHash, PieceLength: target.Custom.PieceLength,
+		PublishedAt: time.Now().UTC(), OriginNode: n.cfg.ID,
+	}
+	err = n.signAndPropose(r.Context(), req.Targets, func(m signedMetadata) (state.EntryType, any) {
+		return state.TypePublishArtifact, state.PublishArtifact{
+			Artifact: artifact,
+			Targets:  state.Metadata{Version: summary.Version, Bytes: req.Targets},
+			Snapshot: m.snapshot, Timestamp: m.timestamp,
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	telemetry.For(r.Context(), n.log).Info("artifact published", "artifact", req.Name, "version", req.Version,
+		"length", target.Length, "sha256", target.SHA256, "info_hash", target.Custom.InfoHash)
+	return artifact, nil
+}
+
+// checkTargets verifies an operator's targets metadata before it is let in.
+func (n *Node) checkTargets(targets []byte) (trust.TargetsSummary, error) {
+	root, ok := n.currentMetadata(state.RoleRoot)
+	if !ok {
+		return trust.TargetsSummary{}, api.Errorf(api.CodeConflict, "the cluster has no TUF root yet").
+			WithHint("create keys with: redflag keys init")
+	}
+	summary, err := trust.CheckTargets(root, targets, time.Now())
+	if err != nil {
+		return summary, api.Errorf(api.CodeInvalid, "the targets metadata is refused: %v", err)
+	}
+	return summary, nil
+}
+
+// seedUpload moves the payload of target into the swarm's store. It was hashed
+// and cut into pieces when it came in; the signed info hash must be the same.
+func (n *Node) seedUpload(t trust.Target) error {
+	if n.swarm.Has(t.Custom.InfoHash) {
+		return nil
+	}
+	path := filepath.Join(n.uploadsDir(), t.SHA256)
+	b, err := os.ReadFile(path + torrentSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return api.Errorf(api.CodeNotFound, "node %s has no upload with SHA-256 %s", n.cfg.ID, t.SHA256).
+			WithHint("upload the payload to this node first")
+	}
+	if err != nil {
+		return fmt.Errorf("open upload: %w", err)
+	}
+	var torrent p2p.Torrent
+	if err := json.Unmarshal(b, &torrent); err != nil {
+		return fmt.Errorf("read torrent of upload: %w", err)
+	}
+	if torrent.InfoHash != t.Custom.InfoHash || torrent.PieceLength != t.Custom.PieceLength || torrent.Length != t.Length {
+		return api.Errorf(api.CodeInvalid, "the signed info hash %s is not the payload's, %s", t.Custom.InfoHash, torrent.InfoHash)
+	}
+	err = n.swarm.Import(torrent, path)
+	if errors.Is(err, p2p.ErrBusy) { // this node is waiting for these very bytes
+		if err = n.swarm.Remove(torrent.InfoHash); err == nil {
+			err = n.swarm.Import(torrent, path)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("seed upload: %w", err)
+	}
+	_ = os.Remove(path + torrentSuffix)
+	return n.swarm.Seed(torrent.InfoHash, n.payloads.announce)
+}
+
+func (n *Node) trustStatus(*http.Request) (any, error) {
+	cluster, ok := n.state().Cluster()
+	if !ok {
+		return nil, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
+	}
+	return api.TrustStatus{
+		ClusterID: cluster.ID, OnlineKey: cluster.OnlineKeyPublic, Versions: n.state().TrustVersions(),
+	}, nil
+}
+
+// updateTrust takes a new root or new targets from an operator.
+func (n *Node) updateTrust(r *http.Request) (any, error) {
+	var req api.TrustUpdate
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	current, _ := n.currentMetadata(state.RoleRoot)
+	root := current
+	entry := state.PutTrust{}
+	if len(req.Root) > 0 {
+		if err := trust.CheckRootUpdate(current, req.Root); err != nil {
+			return nil, api.Errorf(api.CodeInvalid, "the root metadata is refused: %v", err)
+		}
+		cluster, ok := n.state().Cluster()
+		if !ok {
+			return nil, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
+		}
+		if err := trust.CheckOnlineKey(req.Root, cluster.OnlineKeyPublic); err != nil {
+			return nil, api.Errorf(api.CodeInvalid, "the root metadata is for another cluster: %v", err).
+				WithHint("make keys for this cluster with: redflag keys init")
+		}
+		root = req.Root
+		entry.Root = &state.Metadata{Version: metadataVersion(req.Root), Bytes: req.Root}
+	}
+	if len(req.Targets) == 0 {
+		_, err := n.propose(r.Context(), state.TypePutTrust, entry)
+		return nil, err
+	}
+	if len(root) == 0 {
+		return nil, api.Errorf(api.CodeConflict, "the cluster has no TUF root yet").WithHint("create keys with: redflag keys init")
+	}
+	summary, err := trust.CheckTargets(root, req.Targets, time.Now())
+	if err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "the targets metadata is refused: %v", err)
+	}
+	entry.Targets = &state.Metadata{Version: summary.Version, Bytes: req.Targets}
+	err = n.signAndPropose(r.Context(), req.Targets, func(m signedMetadata) (state.EntryType, any) {
+		entry.Snapshot, entry.Timestamp = &m.snapshot, &m.timestamp
+		return state.TypePutTrust, entry
+	})
+	if err != nil {
+		return nil, err
+	}
+	telemetry.For(r.Context(), n.log).Info("trust metadata updated", "targets_version", summary.Version, "root", entry.Root != nil)
+	return nil, nil
+}
+
+func (n *Node) tufFile(r *http.Request) (any, error) {
+	b, ok := n.state().TrustFile(r.PathValue("file"))
+	if !ok {
+		return nil, api.Errorf(api.CodeNotFound, "there is no metadata file %q", r.PathValue("file"))
+	}
+	return rawAnswer{contentType: "application/json", body: b}, nil
+}
+
+// metadataVersion reads the version of TUF metadata that was already checked.
+func metadataVersion(b []byte) int64 {
+	var m struct {
+		Signed struct {
+			Version int64 `json:"version"`
+		} `json:"signed"`
+	}
+	_ = json.Unmarshal(b, &m)
+	return m.Signed.Version
+}

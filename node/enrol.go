@@ -1,0 +1,216 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"time"
+
+	"redflag/api"
+	"redflag/consensus/state"
+	"redflag/telemetry"
+	"redflag/trust/pki"
+)
+
+const (
+	// memberCertTTL is how long a member's certificate lives. Members renew by
+	// enrolling their key again.
+	memberCertTTL = 365 * 24 * time.Hour
+	// tokenPatience is how long a token that is not known here may take to
+	// arrive from the leader.
+	tokenPatience = 3 * time.Second
+	// enrolmentsPerSecond bounds what strangers may ask for.
+	enrolmentsPerSecond = 200
+)
+
+// limited refuses enrolment beyond its rate.
+func (n *Node) limited(h handler) handler {
+	return func(r *http.Request) (any, error) {
+		if !n.enrolments.Allow() {
+			return nil, api.Errorf(api.CodeRateLimited, "too many enrolments at once").WithHint("try again in a second")
+		}
+		return h(r)
+	}
+}
+
+func (n *Node) enrolAgent(r *http.Request) (any, error) {
+	var req api.EnrolAgentRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	if err := api.CheckID("agent id", req.AgentID); err != nil {
+		return nil, err
+	}
+	if err := api.CheckID("region", req.Region); err != nil {
+		return nil, err
+	}
+	if err := api.CheckLabels(req.Labels); err != nil {
+		return nil, err
+	}
+	keyID, err := pki.CSRKeyID(req.CSR)
+	if err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "the certificate request cannot be used: %v", err)
+	}
+	secret := pki.HashSecret(req.Secret)
+	if err := n.checkToken(r.Context(), api.TokenAgent, req.TokenID, secret); err != nil {
+		return nil, err
+	}
+	res, err := n.propose(r.Context(), state.TypeEnrolAgent, state.EnrolAgent{
+		Agent:   api.Agent{ID: req.AgentID, Region: req.Region, Labels: req.Labels, KeyID: keyID},
+		TokenID: req.TokenID, TokenSecretHash: secret,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cert, cluster, err := n.certify(req.CSR, pki.RoleAgent, req.AgentID, req.Region)
+	if err != nil {
+		return nil, err
+	}
+	root, _ := n.state().TrustFile("1.root.json")
+	telemetry.For(r.Context(), n.log).Info("agent enrolled", telemetry.KeyAgent, req.AgentID, telemetry.KeyRegion, req.Region, "index", res.Index)
+	return api.EnrolAgentResponse{
+		ClusterID: cluster.ID, Certificate: cert, Authorities: cluster.Authorities,
+		Root: root, Nodes: n.nodesFor(req.Region),
+	}, nil
+}
+
+func (n *Node) enrolNode(r *http.Request) (any, error) {
+	var req api.EnrolNodeRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	if err := api.CheckID("node id", req.NodeID); err != nil {
+		return nil, err
+	}
+	if err := api.CheckID("region", req.Region); err != nil {
+		return nil, err
+	}
+	keyID, err := pki.CSRKeyID(req.CSR)
+	if err != nil {
+		return nil, api.Errorf(api.CodeInvalid, "the certificate request cannot be used: %v", err)
+	}
+	secret := pki.HashSecret(req.Secret)
+	if known, ok := n.state().Node(req.NodeID); !ok || known.KeyID != keyID {
+		if err := n.checkToken(r.Context(), api.TokenNode, req.TokenID, secret); err != nil {
+			return nil, err
+		}
+	}
+	_, err = n.propose(r.Context(), state.TypePutNode, state.PutNode{
+		Node:    api.Node{ID: req.NodeID, Region: req.Region, MeshAddr: req.MeshAddr, KeyID: keyID},
+		TokenID: req.TokenID, TokenSecretHash: secret,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cert, cluster, err := n.certify(req.CSR, pki.RoleNode, req.NodeID, req.Region)
+	if err != nil {
+		return nil, err
+	}
+	telemetry.For(r.Context(), n.log).Info("node enrolled", "enrolled", req.NodeID, "enrolled_region", req.Region)
+	return api.EnrolNodeResponse{
+		ClusterID: cluster.ID, Certificate: cert, Authorities: cluster.Authorities,
+		SealingKey: n.sealingKey, Nodes: n.nodesFor(req.Region),
+	}, nil
+}
+
+// checkToken refuses strangers from local state, so that they cannot fill the
+// log. This node may be a moment behind the one that made the token: it looks
+// again for longer than a tick takes.
+func (n *Node) checkToken(ctx context.Context, kind api.TokenKind, id string, secretHash []byte) error {
+	if err := api.CheckID("token id", id); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(tokenPatience)
+	for {
+		refusal := n.state().CheckToken(kind, id, secretHash, time.Now())
+		if refusal == nil {
+			return nil
+		}
+		if refusal.Code != api.CodeUnauthenticated || time.Now().After(deadline) {
+			return refusal
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// certify signs a member's certificate with the cluster's CA key, which is
+// unsealed for the moment of signing only.
+func (n *Node) certify(csr []byte, role pki.Role, id, region string) ([]byte, state.Cluster, error) {
+	cluster, ok := n.state().Cluster()
+	if !ok {
+		return nil, cluster, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
+	}
+	key, err := n.sealer.Open(cluster.SealedCAKey, sealCA)
+	if err != nil {
+		return nil, cluster, err
+	}
+	authority, err := pki.ParseAuthority(cluster.Authorities, key)
+	if err != nil {
+		return nil, cluster, err
+	}
+	cert, err := authority.Sign(csr, pki.Identity{ClusterID: cluster.ID, Role: role, ID: id, Region: region}, memberCertTTL, time.Now())
+	return cert, cluster, err
+}
+
+func (n *Node) listTokens(*http.Request) (any, error) { return n.state().Tokens(), nil }
+
+func (n *Node) createToken(r *http.Request) (any, error) {
+	var req api.CreateTokenRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	if err := req.Validate(); err != nil {
+		return nil, err
+	}
+	cluster, ok := n.state().Cluster()
+	if !ok {
+		return nil, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
+	}
+	authority, err := authorityKey(cluster.Authorities)
+	if err != nil {
+		return nil, err
+	}
+	secret := pki.NewSecret()
+	id := "t-" + shortID()
+	_, err = n.propose(r.Context(), state.TypeCreateToken, state.CreateToken{
+		Token: api.Token{ID: id, Kind: req.Kind, Seats: req.Seats, Labels: req.Labels},
+		TTL:   time.Duration(req.TTL), SecretHash: pki.HashSecret(secret),
+	})
+	if err != nil {
+		return nil, err
+	}
+	token, ok := n.state().Token(id)
+	if !ok {
+		return nil, api.Errorf(api.CodeUnavailable, "node %s is stopping", n.cfg.ID)
+	}
+	resp := api.CreateTokenResponse{Token: token, Secret: secret, Authority: authority}
+	if root, ok := n.state().TrustFile("1.root.json"); ok {
+		sum := sha256.Sum256(root)
+		resp.RootHash = sum[:]
+	}
+	return resp, nil
+}
+
+func (n *Node) revokeToken(r *http.Request) (any, error) {
+	_, err := n.propose(r.Context(), state.TypeRevokeToken, state.RevokeToken{ID: r.PathValue("id")})
+	return nil, err
+}
+
+// propose replicates one change and returns once it is committed and applied
+// here. The first record's error is the caller's error.
+func (n *Node) propose(ctx context.Context, typ state.EntryType, entry any) (state.Result, error) {
+	res, err := n.cluster.Propose(ctx, typ, entry)
+	if err != nil {
+		return res, err
+	}
+	for _, e := range res.Errors {
+		if e != nil {
+			return res, e
+		}
+	}
+	return res, nil
+}

@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"redflag/api"
+	"redflag/telemetry"
+)
+
+const (
+	// maxSmallBody bounds the body of enrolment, in bytes: strangers send it.
+	maxSmallBody = 64 << 10
+	// maxPollBody bounds a poll, and so what a node remembers of one agent.
+	maxPollBody = 512 << 10
+)
+
+const (
+	// bodyTimeout bounds how long a caller may take over a bounded body, and
+	// answerTimeout the whole exchange: strangers may come.
+	bodyTimeout   = 30 * time.Second
+	answerTimeout = 2 * time.Minute
+)
+
+// handler answers a request with a value to be written as JSON, or an error.
+// A nil value is an empty object.
+type handler func(r *http.Request) (any, error)
+
+// rawAnswer is an answer that is not JSON.
+type rawAnswer struct {
+	contentType string
+	body        []byte
+}
+
+// serve turns a handler into an http.Handler: one place that bounds the body,
+// sets the correlation id, logs, and writes the answer or the error.
+func (n *Node) serve(limit int64, h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ctx := api.WithCorrelation(r.Context(), api.CorrelationFromHeader(r.Header))
+		api.SetTraceparent(ctx, w.Header())
+		if limit > 0 {
+			r.Body = http.MaxBytesReader(w, r.Body, limit)
+			rc := http.NewResponseController(w)
+			_ = rc.SetReadDeadline(start.Add(bodyTimeout))
+			_ = rc.SetWriteDeadline(start.Add(answerTimeout))
+		}
+		out, err := h(r.WithContext(ctx))
+		status := http.StatusOK
+		if err != nil {
+			e := n.public(ctx, err)
+			status, out = e.Code.HTTPStatus(), e
+			if e.Code == api.CodeUnavailable || e.Code == api.CodeRateLimited {
+				w.Header().Set("Retry-After", "1")
+			}
+		}
+		writeAnswer(w, status, out)
+		log := telemetry.For(ctx, n.log)
+		log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", status, "ms", time.Since(start).Milliseconds())
+	})
+}
+
+func writeAnswer(w http.ResponseWriter, status int, out any) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if raw, ok := out.(rawAnswer); ok {
+		w.Header().Set("Content-Type", raw.contentType)
+		w.WriteHeader(status)
+		_, _ = w.Write(raw.body)
+		return
+	}
+	if out == nil {
+		out = struct{}{}
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"code":"internal","message":"the answer cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// public maps any error to what a caller may know. What is not an *api.Error
+// is a defect or a broken disk: it is logged, and the caller gets its
+// correlation id to ask for.
+func (n *Node) public(ctx context.Context, err error) *api.Error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return api.Errorf(api.CodeTooLarge, "the body is larger than %d bytes", tooLarge.Limit)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return api.Errorf(api.CodeIndeterminate, "the request was given up").WithHint("repeat it with the same id")
+	}
+	telemetry.For(ctx, n.log).Error("request failed", telemetry.KeyError, err)
+	return api.Errorf(api.CodeInternal, "something failed on node %s", n.cfg.ID).
+		WithHint("look for correlation id %s in its log", api.Correlation(ctx))
+}
+
+// body decodes exactly one JSON value without unknown fields.
+func body(r *http.Request, into any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return err
+		}
+		return api.Errorf(api.CodeInvalid, "the body is not the JSON that %s wants: %v", r.URL.Path, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return api.Errorf(api.CodeInvalid, "the body goes on after the JSON value")
+	}
+	return nil
+}

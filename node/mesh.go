@@ -1,0 +1,182 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
+
+	"redflag/ratelimit"
+	"redflag/trust/pki"
+)
+
+const (
+	handshakeTimeout = 10 * time.Second
+	// Handshakes cost CPU that a stranger can make us spend: a full one is
+	// about half a millisecond. Beyond this rate connections are closed unread.
+	handshakesPerSecond = 1000
+	handshakeBurst      = 2000
+)
+
+// mesh is the one port that nodes and agents reach. ALPN tells its protocols
+// apart; each gets a listener of its own.
+type mesh struct {
+	ln        net.Listener
+	creds     *pki.Credentials
+	log       hclog.Logger
+	limiter   *rate.Limiter
+	protocols map[string]*protoListener
+	wg        sync.WaitGroup
+}
+
+func newMesh(ln net.Listener, creds *pki.Credentials, log hclog.Logger) *mesh {
+	m := &mesh{
+		ln: ln, creds: creds, log: log,
+		limiter:   rate.NewLimiter(handshakesPerSecond, handshakeBurst),
+		protocols: map[string]*protoListener{},
+	}
+	for _, p := range []string{pki.ALPNHTTP, pki.ALPNRaft, pki.ALPNGossip, pki.ALPNSwarm} {
+		m.protocols[p] = newProtoListener(ln.Addr())
+	}
+	return m
+}
+
+// listener returns the connections that speak proto.
+func (m *mesh) listener(proto string) net.Listener { return m.protocols[proto] }
+
+// run accepts until the listener is closed.
+func (m *mesh) run(ctx context.Context) error {
+	defer m.wg.Wait()
+	defer func() {
+		for _, p := range m.protocols {
+			_ = p.Close()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = m.ln.Close() })
+	defer stop()
+	conf := m.creds.ServerTLS(pki.ALPNHTTP, pki.ALPNRaft, pki.ALPNGossip, pki.ALPNSwarm)
+	for {
+		raw, err := m.ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			m.log.Warn("mesh accept failed", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond): // out of descriptors, most likely
+			}
+			continue
+		}
+		if !m.limiter.Allow() {
+			_ = raw.Close()
+			continue
+		}
+		m.wg.Go(func() { m.admit(ctx, raw, conf) })
+	}
+}
+
+func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
+	conn := tls.Server(ratelimit.NewConn(raw), conf)
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		m.log.Debug("mesh handshake refused", "remote", raw.RemoteAddr().String(), "error", err)
+		_ = conn.Close()
+		return
+	}
+	proto := conn.ConnectionState().NegotiatedProtocol
+	if err := mayspeak(conn, proto); err != nil {
+		m.log.Warn("mesh connection refused", "remote", raw.RemoteAddr().String(), "protocol", proto, "error", err)
+		_ = conn.Close()
+		return
+	}
+	if proto == "" {
+		proto = pki.ALPNHTTP
+	}
+	m.protocols[proto].deliver(conn)
+}
+
+// mayspeak keeps agents off Raft and gossip, and strangers off all but HTTP,
+// where the routes decide.
+func mayspeak(conn *tls.Conn, proto string) error {
+	if proto == pki.ALPNHTTP || proto == "" {
+		return nil
+	}
+	id, err := pki.IdentityOf(conn.ConnectionState())
+	if err != nil {
+		return err
+	}
+	if id.Role == pki.RoleNode || proto == pki.ALPNSwarm {
+		return nil
+	}
+	return fmt.Errorf("%s %s may not speak %s", id.Role, id.ID, proto)
+}
+
+// dial opens an authenticated connection to another node.
+func (m *mesh) dial(ctx context.Context, addr, proto string) (net.Conn, error) {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	conf := m.creds.NodeClientTLS(proto)
+	if proto == pki.ALPNSwarm {
+		conf = m.creds.PeerClientTLS(proto)
+	}
+	conn := tls.Client(ratelimit.NewConn(raw), conf)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("handshake with %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+func (m *mesh) dialer(proto string) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, addr string) (net.Conn, error) { return m.dial(ctx, addr, proto) }
+}
+
+// protoListener is a net.Listener fed with connections of one protocol.
+type protoListener struct {
+	addr   net.Addr
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newProtoListener(addr net.Addr) *protoListener {
+	return &protoListener{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *protoListener) deliver(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.closed:
+		_ = c.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (l *protoListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *protoListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (l *protoListener) Addr() net.Addr { return l.addr }

@@ -1,0 +1,230 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"redflag/api"
+	"redflag/p2p"
+	"redflag/regions/gossip"
+	"redflag/telemetry"
+)
+
+const (
+	// fetchersAtOnce bounds how many payloads a node fetches side by side.
+	fetchersAtOnce = 2
+	// fetchPatience is how long a fetch may bring nothing before it makes room
+	// for another: its only seed may be gone.
+	fetchPatience = 30 * time.Second
+	// fetchPause keeps a payload that cannot be had from being tried at once
+	// again.
+	fetchPause = 5 * time.Second
+)
+
+// errStalled ends a fetch that brings nothing.
+var errStalled = errors.New("nothing has come for a while")
+
+// payloads sees to it that this node holds every published payload. Payloads
+// come over the swarm: one node of each region fetches across regions, the
+// others of the region fetch from it.
+type payloads struct {
+	node  *Node
+	swarm *p2p.Swarm
+	log   hclog.Logger
+
+	mu     sync.Mutex
+	known  map[string]api.Artifact // by info hash
+	active map[string]struct{}     // being fetched
+}
+
+func newPayloads(n *Node, swarm *p2p.Swarm) *payloads {
+	return &payloads{
+		node: n, swarm: swarm, log: n.log.Named("payloads"),
+		known: map[string]api.Artifact{}, active: map[string]struct{}{},
+	}
+}
+
+// wanted reports whether an artifact has this info hash.
+func (p *payloads) wanted(infoHash string) bool {
+	p.mu.Lock()
+	_, ok := p.known[infoHash]
+	p.mu.Unlock()
+	if ok {
+		return true
+	}
+	p.refresh()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok = p.known[infoHash]
+	return ok
+}
+
+func (p *payloads) refresh() {
+	artifacts := p.node.state().Artifacts()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range artifacts {
+		p.known[a.InfoHash] = a
+	}
+}
+
+// run starts a fetch for every payload that is missing, until ctx ends.
+func (p *payloads) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, fetchersAtOnce)
+	for {
+		p.refresh()
+		for _, a := range p.missing() {
+			wg.Go(func() {
+				select {
+				case slots <- struct{}{}:
+					p.fetch(ctx, a)
+					<-slots
+				case <-ctx.Done():
+				}
+				p.mu.Lock()
+				delete(p.active, a.InfoHash)
+				p.mu.Unlock()
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// missing returns the payloads to fetch and marks them as being fetched.
+func (p *payloads) missing() []api.Artifact {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []api.Artifact
+	for hash, a := range p.known {
+		if _, busy := p.active[hash]; busy || p.swarm.Has(hash) {
+			continue
+		}
+		p.active[hash] = struct{}{}
+		out = append(out, a)
+	}
+	return out
+}
+
+func (p *payloads) fetch(ctx context.Context, a api.Artifact) {
+	log := p.log.With("artifact", a.Name, "version", a.Version, "info_hash", a.InfoHash)
+	log.Info("payload fetch started", "length", a.Length)
+	start := time.Now()
+	err := p.room(a.Length)
+	var transfer api.Transfer
+	if err == nil {
+		spec := p2p.FetchSpec{InfoHash: a.InfoHash, Length: a.Length, PieceLength: a.PieceLength, Announce: p.announce}
+		work, cancel := context.WithCancelCause(ctx)
+		transfer, err = p.swarm.Fetch(work, spec, whileMoving(cancel))
+		cancel(nil)
+	}
+	switch {
+	case err == nil:
+		log.Info("payload complete", "ms", time.Since(start).Milliseconds(), "from_nodes", transfer.FromNodes)
+	case ctx.Err() != nil:
+	default: // the next round tries again
+		log.Warn("payload fetch interrupted", telemetry.KeyError, err, "done", transfer.Done)
+		select {
+		case <-ctx.Done():
+		case <-time.After(fetchPause):
+		}
+	}
+}
+
+// room refuses a payload that would leave too little disk for the log.
+func (p *payloads) room(length int64) error {
+	free, _, err := diskSpace(p.node.cfg.DataDir)
+	if err == nil && free-length < minDiskFree {
+		return fmt.Errorf("%s of disk are free, the payload needs %s", api.Bytes(free), api.Bytes(length))
+	}
+	return nil
+}
+
+// whileMoving returns a progress callback that gives up when verified bytes
+// stop to grow.
+func whileMoving(giveUp context.CancelCauseFunc) func(api.Transfer) {
+	best, since := int64(-1), time.Now()
+	return func(t api.Transfer) {
+		switch {
+		case t.Done > best:
+			best, since = t.Done, time.Now()
+		case time.Since(since) > fetchPatience:
+			giveUp(errStalled)
+		}
+	}
+}
+
+// announce is a node's own tracker: gossip knows the other nodes. The lowest
+// living id of a region fetches across regions; the others wait for it.
+func (p *payloads) announce(_ context.Context, infoHash string, left int64) (api.AnnounceResponse, error) {
+	resp := api.AnnounceResponse{Interval: api.Duration(announceInterval), Size: 1}
+	if left == 0 {
+		return resp, nil
+	}
+	resp.Interval = api.Duration(announceBusy)
+	p.mu.Lock()
+	origin := p.known[infoHash].OriginNode
+	p.mu.Unlock()
+	members := p.node.gossip.Members()
+	local, fetchers := regionView(members, p.node.cfg.Region, origin)
+	crossing := local[0] == p.node.cfg.ID
+	for _, m := range members {
+		if !m.Alive || m.ID == p.node.cfg.ID || (m.Region != p.node.cfg.Region && !crossing) {
+			continue
+		}
+		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: m.ID, Node: true, Addr: m.MeshAddr})
+	}
+	if i := slices.Index(fetchers, p.node.cfg.Region); i >= 0 {
+		resp.Rank, resp.Size = i, len(fetchers)
+	}
+	return resp, nil
+}
+
+// regionView returns the living nodes of region (never empty: the caller is
+// one) and the regions that fetch, which are all but the origin's.
+func regionView(members []gossip.Member, region, origin string) (local, fetchers []string) {
+	home := ""
+	for _, m := range members {
+		if m.ID == origin {
+			home = m.Region
+		}
+	}
+	for _, m := range members {
+		if !m.Alive {
+			continue
+		}
+		if m.Region == region {
+			local = append(local, m.ID)
+		}
+		if m.Region != home && !slices.Contains(fetchers, m.Region) {
+			fetchers = append(fetchers, m.Region)
+		}
+	}
+	slices.Sort(local)
+	slices.Sort(fetchers)
+	return local, fetchers
+}
+
+// wanBytes tells, by info hash, how much came from nodes of other regions.
+func (p *payloads) wanBytes() map[string]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]int64{}
+	for hash := range p.known {
+		if s, ok := p.swarm.Stats(hash); ok {
+			out[hash] = s.FromOtherRegions
+		}
+	}
+	return out
+}

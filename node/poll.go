@@ -1,0 +1,207 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"redflag/api"
+	"redflag/consensus/state"
+	"redflag/regions"
+	"redflag/telemetry"
+)
+
+const (
+	// maxCommands is how many commands one reply hands out.
+	maxCommands = 8
+	// maxListed bounds each list in a poll but the reports, which have a bound
+	// of their own.
+	maxListed = 1000
+	// leaseTime is what operators see as the end of a lease. A command that
+	// got lost with a reply is handed out again as soon as the agent polls
+	// without holding it.
+	leaseTime = 2 * time.Minute
+	// catchUpWait is how long a poll waits for this node to reach the index
+	// that the agent has already seen elsewhere.
+	catchUpWait = time.Second
+	// maxStale is how long this node may have heard no tick of a leader before
+	// it sends agents to another one.
+	maxStale = 30 * time.Second
+)
+
+// poll is the whole conversation with an agent: its reports come in, its
+// commands go out. Reports are acknowledged and commands handed out only once
+// that is committed.
+func (n *Node) poll(r *http.Request) (any, error) {
+	ctx, id := r.Context(), identity(r.Context())
+	if r.PathValue("id") != id.ID {
+		return nil, api.Errorf(api.CodeDenied, "agent %s may not poll for %s", id.ID, r.PathValue("id"))
+	}
+	var req api.PollRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	if err := checkPoll(id.ID, &req); err != nil {
+		return nil, err
+	}
+	if err := n.caughtUp(ctx, req.LastIndex); err != nil {
+		return nil, err
+	}
+	n.presence.put(&api.Presence{
+		AgentID: id.ID, Node: n.cfg.ID, LastPoll: time.Now().UTC(), Activity: req.Activity,
+		Version: req.AgentVersion, Installed: req.Installed, Progress: req.Progress,
+	})
+	resp := api.PollResponse{Nodes: n.nodesFor(id.Region)}
+	if err := n.takeReports(ctx, id.ID, req.Reports, &resp); err != nil {
+		return nil, err
+	}
+	if err := n.handOut(ctx, id.ID, req.Held, &resp); err != nil {
+		return nil, err
+	}
+	settings := n.state().Settings()
+	if settings.Version != req.SettingsVersion || req.SettingsVersion == 0 {
+		resp.Settings = &api.AgentSettings{
+			Version:       settings.Version,
+			Debug:         settings.Bool(api.SettingDebug),
+			DownloadLimit: settings.Rate(api.SettingAgentDownload),
+			UploadLimit:   settings.Rate(api.SettingAgentUpload),
+		}
+	}
+	resp.NextPoll = nextPoll(settings, req.Activity, len(resp.Commands) > 0)
+	resp.Index = n.state().Applied()
+	return resp, nil
+}
+
+// checkPoll bounds what this node remembers of one agent.
+func checkPoll(agentID string, req *api.PollRequest) error {
+	for _, list := range []struct {
+		name       string
+		have, most int
+	}{
+		{"reports", len(req.Reports), api.MaxReports},
+		{"commands in progress", len(req.Progress), maxListed},
+		{"held commands", len(req.Held), maxListed},
+		{"installed artifacts", len(req.Installed), maxListed},
+	} {
+		if list.have > list.most {
+			return api.Errorf(api.CodeInvalid, "%d %s are too many", list.have, list.name).WithHint("send %d at most", list.most)
+		}
+	}
+	for _, p := range req.Progress {
+		if _, agent, _ := api.SplitCommandID(p.CommandID); agent != agentID {
+			return api.Errorf(api.CodeDenied, "command %q is not for agent %s", p.CommandID, agentID)
+		}
+	}
+	return nil
+}
+
+// caughtUp makes reads monotonic per agent: it waits a moment for the index
+// that the agent saw elsewhere, then sends it to another node.
+func (n *Node) caughtUp(ctx context.Context, index uint64) error {
+	if stale := n.cluster.Stale(); stale > maxStale {
+		return api.Errorf(api.CodeUnavailable, "node %s %s", n.cfg.ID, silence(stale)).WithHint("ask another node")
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpWait)
+	defer cancel()
+	for n.state().Applied() < index {
+		select {
+		case <-ctx.Done():
+			return api.Errorf(api.CodeBehind, "node %s has not reached index %d yet", n.cfg.ID, index).WithHint("ask another node")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func (n *Node) takeReports(ctx context.Context, agentID string, reports []api.Report, resp *api.PollResponse) error {
+	if len(reports) == 0 {
+		return nil
+	}
+	res, err := n.cluster.Propose(ctx, state.TypeReports, state.Reports{
+		Agents: []state.AgentReports{{AgentID: agentID, Reports: reports}},
+	})
+	if err != nil {
+		return err
+	}
+	for i, rep := range reports {
+		log := telemetry.For(n.commandContext(ctx, rep.CommandID), n.log).
+			With(telemetry.KeyAgent, agentID, telemetry.KeyCommand, rep.CommandID, "state", string(rep.State), "index", res.Index)
+		if i < len(res.Errors) && res.Errors[i] != nil {
+			log.Warn("report refused", telemetry.KeyError, res.Errors[i].Message)
+			resp.Rejected = append(resp.Rejected, api.RejectedReport{ID: rep.ID, Error: res.Errors[i]})
+			continue
+		}
+		if rep.Failure != nil {
+			log = log.With("failure", rep.Failure.String())
+		}
+		log.Info("report committed")
+		resp.Accepted = append(resp.Accepted, rep.ID)
+	}
+	return nil
+}
+
+// handOut leases what waits for the agent. A command whose lease was not
+// committed is not handed out.
+func (n *Node) handOut(ctx context.Context, agentID string, held []string, resp *api.PollResponse) error {
+	pending := n.state().Pending(agentID, held, maxCommands)
+	if len(pending) == 0 {
+		return nil
+	}
+	lease := state.Lease{AgentID: agentID, NodeID: n.cfg.ID, Duration: leaseTime}
+	for _, c := range pending {
+		lease.CommandIDs = append(lease.CommandIDs, c.ID)
+	}
+	res, err := n.cluster.Propose(ctx, state.TypeLease, lease)
+	if err != nil {
+		return err
+	}
+	for i, id := range lease.CommandIDs {
+		if i < len(res.Errors) && res.Errors[i] != nil {
+			continue // cancelled or ended meanwhile
+		}
+		if c, ok := n.state().Command(id); ok {
+			resp.Commands = append(resp.Commands, c)
+			telemetry.For(api.WithCorrelation(ctx, c.CorrelationID), n.log).Info("command handed out",
+				telemetry.KeyAgent, agentID, telemetry.KeyCommand, id, "kind", string(c.Kind), "attempt", c.Attempt, "index", res.Index)
+		}
+	}
+	return nil
+}
+
+// commandContext carries the correlation id of the operator's request that
+// the command came from.
+func (n *Node) commandContext(ctx context.Context, commandID string) context.Context {
+	if c, ok := n.state().Command(commandID); ok {
+		return api.WithCorrelation(ctx, c.CorrelationID)
+	}
+	return ctx
+}
+
+// nextPoll spreads the polls of many agents by half the interval either way.
+func nextPoll(s api.Settings, activity api.Activity, handedOut bool) api.Duration {
+	key := api.SettingPollIdle
+	switch {
+	case handedOut:
+		key = api.SettingPollPending
+	case activity == api.ActivityDownloading:
+		key = api.SettingPollDownloading
+	case activity == api.ActivityInstalling:
+		key = api.SettingPollInstalling
+	case activity == api.ActivityFailing:
+		key = api.SettingPollFailing
+	}
+	d := s.Duration(key)
+	return api.Duration(d/2 + rand.N(d))
+}
+
+// nodesFor ranks the living nodes for an agent of region.
+func (n *Node) nodesFor(region string) []api.NodeAddr {
+	var out []api.NodeAddr
+	for _, m := range n.gossip.Members() {
+		if m.Alive {
+			out = append(out, api.NodeAddr{ID: m.ID, Region: m.Region, Addr: m.MeshAddr})
+		}
+	}
+	return regions.Rank(out, region, nil)
+}

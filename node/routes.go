@@ -1,0 +1,79 @@
+package node
+
+import (
+	"net/http"
+
+	"redflag/api"
+	"redflag/trust/pki"
+)
+
+// meshRoutes is what the mesh port answers over HTTP. Who may call is a
+// property of the group, never of the handler.
+func (n *Node) meshRoutes() http.Handler {
+	mux := http.NewServeMux()
+
+	// Anyone: enrolment proves itself with a token, health says ok or not.
+	anyone := func(pattern string, h handler) { mux.Handle(pattern, n.serve(maxSmallBody, h)) }
+	anyone("GET /v1/health", n.publicHealth)
+	anyone("POST /v1/enrol/agent", n.limited(n.enrolAgent))
+	anyone("POST /v1/enrol/node", n.limited(n.enrolNode))
+
+	agents := func(pattern string, h handler) {
+		mux.Handle(pattern, n.serve(maxPollBody, n.asMember(h, pki.RoleAgent)))
+	}
+	agents("POST /v1/agents/{id}/poll", n.poll)
+	agents("POST /v1/swarm/{hash}/announce", n.announce)
+
+	members := func(pattern string, h handler) {
+		mux.Handle(pattern, n.serve(api.MaxBody, n.asMember(h, pki.RoleAgent, pki.RoleNode)))
+	}
+	members("GET /v1/tuf/{file}", n.tufFile)
+
+	nodes := func(pattern string, h handler) {
+		mux.Handle(pattern, n.serve(api.MaxBody, n.asMember(h, pki.RoleNode)))
+	}
+	nodes("POST /v1/mesh/propose", n.forwarded)
+	nodes("POST /v1/mesh/presence", n.meshPresence)
+	nodes("GET /v1/mesh/health", n.fullHealth)
+
+	mux.Handle("/", n.serve(maxSmallBody, notFound))
+	return mux
+}
+
+// apiRoutes is what operators reach. The CLI and the dashboard have no other way.
+func (n *Node) apiRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/health", n.serve(maxSmallBody, n.ownHealth))
+
+	operators := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asOperator(h))) }
+	operators("GET /v1/cluster/health", n.clusterHealth)
+	operators("GET /v1/nodes", n.listNodes)
+	operators("DELETE /v1/nodes/{id}", n.removeNode)
+	operators("GET /v1/agents", n.listAgents)
+	operators("GET /v1/agents/{id}", n.showAgent)
+	operators("GET /v1/artifacts", n.listArtifacts)
+	operators("POST /v1/artifacts", n.publish)
+	operators("GET /v1/rollouts", n.listRollouts)
+	operators("POST /v1/rollouts", n.createRollout)
+	operators("GET /v1/rollouts/{id}", n.showRollout)
+	operators("POST /v1/rollouts/{id}/cancel", n.cancelRollout)
+	operators("GET /v1/commands", n.listCommands)
+	operators("GET /v1/commands/{id}", n.showCommand)
+	operators("GET /v1/settings", n.showSettings)
+	operators("PATCH /v1/settings", n.changeSettings)
+	operators("GET /v1/tokens", n.listTokens)
+	operators("POST /v1/tokens", n.createToken)
+	operators("DELETE /v1/tokens/{id}", n.revokeToken)
+	operators("GET /v1/trust", n.trustStatus)
+	operators("PUT /v1/trust", n.updateTrust)
+	operators("GET /v1/tuf/{file}", n.tufFile)
+
+	// A payload is as large as the setting says; the handler bounds it.
+	mux.Handle("PUT /v1/uploads/{sha256}", n.serve(0, n.asOperator(n.upload)))
+	mux.Handle("/", n.serve(maxSmallBody, notFound))
+	return mux
+}
+
+func notFound(r *http.Request) (any, error) {
+	return nil, api.Errorf(api.CodeNotFound, "there is no %s %s here", r.Method, r.URL.Path)
+}
