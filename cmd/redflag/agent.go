@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"redflag/agent"
+	"redflag/api"
+	"redflag/telemetry"
+)
+
+func newAgentCommand() *cobra.Command {
+	var cfg agent.Config
+	var down, up string
+	cmd := &cobra.Command{
+		Use:     "agent",
+		GroupID: "run",
+		Short:   "Run the agent of this machine",
+		Long: `Run the agent of this machine.
+
+It enrols once with --token, then polls the nearest node, installs what the
+operator has signed and the cluster has commanded, and shares pieces with the
+peers of its region. After that the data directory alone is enough to start it.
+It opens one port, for swarm peers; nodes never connect to it otherwise.`,
+		Example: `  REDFLAG_TOKEN=rf1.… redflag agent --region eu-west --node 10.0.0.5:7420 --data-dir /var/lib/redflag-agent
+  redflag agent --data-dir /var/lib/redflag-agent --upload-limit 2mbit`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if cfg.DownloadLimit, err = api.ParseRate(down); err != nil {
+				return usageError{fmt.Errorf("--download-limit: %w", err)}
+			}
+			if cfg.UploadLimit, err = api.ParseRate(up); err != nil {
+				return usageError{fmt.Errorf("--upload-limit: %w", err)}
+			}
+			cfg.Version = version
+			cfg.Logger = telemetry.NewLogger("agent", os.Stderr, cfg.Debug)
+			a, err := agent.New(cfg)
+			if err != nil {
+				return err
+			}
+			return a.Run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.ID, "id", "", "name of this machine in the cluster (default: its host name)")
+	f.StringVar(&cfg.Region, "region", "", "region that this machine is in; needed to enrol")
+	f.StringToStringVar(&cfg.Labels, "label", nil, "label for selectors, KEY=VALUE; may be repeated; sent at enrolment")
+	f.StringSliceVar(&cfg.Nodes, "node", nil, "mesh host:port of a node for the first contact; may be repeated")
+	f.StringVar(&cfg.Token, "token", "", "registration token, needed once")
+	f.StringVar(&cfg.RootFile, "root", "", "the operator's root.json, to trust it rather than the token's root hash")
+	f.StringVar(&cfg.DataDir, "data-dir", "redflag-agent", "folder for identity, journal, payloads and installed versions")
+	f.StringVar(&cfg.SwarmAddr, "swarm-listen", ":0", "host:port for swarm peers; port 0 picks one")
+	f.StringVar(&down, "download-limit", "unlimited", "this machine's own cap; the stricter of it and the cluster's holds")
+	f.StringVar(&up, "upload-limit", "unlimited", "this machine's own cap; the stricter of it and the cluster's holds")
+	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
+	return cmd
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"redflag/api"
+)
+
+func newAgentsCommand() *cobra.Command {
+	var selectors []string
+	cmd := &cobra.Command{
+		Use:     "agents [ID]",
+		GroupID: "steer",
+		Short:   "List agents, or show one",
+		Example: `  redflag agents --select region:eu-west --select label:role=kiosk
+  redflag agents kiosk-17 --json`,
+		Args: atMostOneArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				var a api.Agent
+				if err := client.Do(cmd.Context(), http.MethodGet, "/v1/agents/"+url.PathEscape(args[0]), nil, &a); err != nil {
+					return err
+				}
+				return printJSON(cmd.OutOrStdout(), a)
+			}
+			agents, err := listAll[api.Agent](cmd.Context(), client, "/v1/agents", url.Values{"select": selectors})
+			if err != nil {
+				return err
+			}
+			if wantsJSON(cmd) {
+				return printJSON(cmd.OutOrStdout(), agents)
+			}
+			rows := make([][]string, 0, len(agents))
+			for _, a := range agents {
+				rows = append(rows, agentRow(a))
+			}
+			return printTable(cmd.OutOrStdout(), "No agents yet. Make a token with redflag token create, and start redflag agent with it on a machine.",
+				[]string{"AGENT", "REGION", "LABELS", "ACTIVITY", "LAST POLL", "VIA", "INSTALLED"}, rows)
+		},
+	}
+	cmd.Flags().StringArrayVar(&selectors, "select", nil, "all, region:NAME, label:KEY=VALUE or agent:ID; may be repeated")
+	addClientFlags(cmd)
+	addJSONFlag(cmd)
+	return cmd
+}
+
+func agentRow(a api.Agent) []string {
+	row := []string{a.ID, a.Region, orDash(labelText(a.Labels)), "silent", "never", "-", "-"}
+	p := a.Presence
+	if p == nil {
+		return row
+	}
+	var installed []string
+	for _, i := range p.Installed {
+		installed = append(installed, i.Name+" "+i.Version)
+	}
+	row[3], row[4], row[5], row[6] = string(p.Activity), ago(p.LastPoll), p.Node, orDash(strings.Join(installed, ", "))
+	return row
+}
+
+func labelText(labels map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out = append(out, k+"="+labels[k])
+	}
+	return strings.Join(out, ",")
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"redflag/node"
+	"redflag/telemetry"
+)
+
+func newNodeCommand() *cobra.Command {
+	d := node.Defaults()
+	var cfg node.Config
+	cmd := &cobra.Command{
+		Use:     "node",
+		GroupID: "run",
+		Short:   "Run a regional node",
+		Long: `Run a regional node.
+
+With no --join a new cluster is founded, of this one node: no database, broker
+or cache is needed. Its data directory then holds operator.json, the credential
+for every other command. Further nodes --join any running one, once with a
+token made by: redflag token create --kind node
+
+Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
+--api-listen: plain HTTP on loopback only, HTTPS anywhere else.`,
+		Example: `  redflag node --region eu-west --data-dir /var/lib/redflag --mesh-listen 10.0.0.5:7420
+  REDFLAG_TOKEN=rf1.… redflag node --region us-east --data-dir /var/lib/redflag --mesh-listen 10.1.0.5:7420 --join 10.0.0.5:7420`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Version = version
+			cfg.Logger = telemetry.NewLogger("node", os.Stderr, cfg.Debug, telemetry.KeyNode, cfg.ID, telemetry.KeyRegion, cfg.Region)
+			n, err := node.New(cfg)
+			if err != nil {
+				return err
+			}
+			return n.Run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.ID, "id", d.ID, "name of this node in the cluster")
+	f.StringVar(&cfg.Region, "region", d.Region, "region that this node serves")
+	f.StringVar(&cfg.DataDir, "data-dir", d.DataDir, "folder for everything that the node must not forget")
+	f.StringVar(&cfg.MeshListen, "mesh-listen", d.MeshListen, "host:port for agents and nodes; port 0 picks one")
+	f.StringVar(&cfg.MeshAdvertise, "mesh-advertise", "", "host:port under which others reach --mesh-listen (default: the same)")
+	f.StringVar(&cfg.APIListen, "api-listen", d.APIListen, "host:port for operators")
+	f.StringVar(&cfg.APICert, "api-cert", "", "PEM certificate of the operators' listener (default: one of the cluster's own CA)")
+	f.StringVar(&cfg.APIKey, "api-key", "", "PEM key that belongs to --api-cert")
+	f.StringSliceVar(&cfg.Join, "join", nil, "mesh host:port of a running node; may be repeated")
+	f.StringVar(&cfg.JoinToken, "token", "", "registration token of kind node, needed for the first start with --join")
+	f.DurationVar(&cfg.RaftTimeout, "raft-timeout", time.Second, "heartbeat and election timeout: ten times the largest round trip between nodes")
+	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
+	return cmd
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"redflag/api"
+	"redflag/publish"
+	"redflag/trust/signing"
+)
+
+func newPublishCommand() *cobra.Command {
+	var name, ver, keys string
+	var noWait bool
+	cmd := &cobra.Command{
+		Use:     "publish FILE",
+		GroupID: "steer",
+		Short:   "Sign a payload and make it available to every region",
+		Long: `Sign a payload and make it available to every region.
+
+The file is hashed and cut into pieces here, uploaded to one node, and signed
+with the key in --keys. The other regions' nodes then fetch it over the swarm,
+one copy per region. Nothing is installed before a rollout says so.`,
+		Example: "  redflag publish ./app-1.4.0.bin --name app --version 1.4.0",
+		Args:    exactArgs("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			repo, err := signing.Open(keys)
+			if err != nil {
+				return err
+			}
+			client, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			bar := newBar(cmd.ErrOrStderr())
+			p := &publish.Publisher{Client: client, Keys: repo, Progress: func(step publish.Step, done, total int64) {
+				bar.update(string(step), done, total)
+			}}
+			a, err := p.File(api.WithCorrelation(cmd.Context(), ""), args[0], name, ver)
+			bar.done()
+			if err != nil {
+				return err
+			}
+			if !noWait {
+				var missing []string
+				missing, err = waitSeeded(cmd.Context(), client, a, func(done, total int64) { bar.update("nodes", done, total) })
+				bar.done()
+				if len(missing) > 0 {
+					fmt.Fprintf(cmd.ErrOrStderr(), "not yet on %s; they fetch it as soon as they can\n  next: redflag health\n", strings.Join(missing, ", "))
+				}
+			}
+			if err != nil {
+				return err
+			}
+			if wantsJSON(cmd) {
+				return printJSON(cmd.OutOrStdout(), a)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s is published: %s, sha256 %s\n  next: redflag rollout create %s --version %s --to all\n",
+				a.Name, a.Version, api.Bytes(a.Length), a.SHA256, a.Name, a.Version)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&name, "name", "", "name of the artifact")
+	f.StringVar(&ver, "version", "", "version, such as 1.4.0; agents refuse to go back to an older one")
+	f.StringVar(&keys, "keys", defaultKeysDir(), "folder of the signing keys")
+	f.BoolVar(&noWait, "no-wait", false, "do not wait until every node has the payload")
+	_ = cmd.MarkFlagRequired("name")
+	_ = cmd.MarkFlagRequired("version")
+	addClientFlags(cmd)
+	addJSONFlag(cmd)
+	return cmd
+}

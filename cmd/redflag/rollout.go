@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+
+	"redflag/api"
+)
+
+func newRolloutCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "rollout",
+		GroupID: "steer",
+		Short:   "Create, watch, list and cancel rollouts",
+		Example: "  redflag rollout create app --version 1.4.0 --to region:eu-west --watch",
+	}
+	addClientFlags(cmd)
+	cmd.PersistentFlags().Bool("json", false, "print JSON instead of text")
+	cmd.AddCommand(newRolloutCreate(), newRolloutShow(), newRolloutList(), &cobra.Command{
+		Use:     "cancel ID",
+		Short:   "Cancel what no agent has taken up yet",
+		Example: "  redflag rollout cancel r-01K9",
+		Args:    exactArgs("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			var r api.Rollout
+			if err := client.Do(api.WithCorrelation(cmd.Context(), ""), http.MethodPost, "/v1/rollouts/"+url.PathEscape(args[0])+"/cancel", nil, &r); err != nil {
+				return err
+			}
+			return printRollout(cmd, r)
+		},
+	})
+	return cmd
+}
+
+func newRolloutCreate() *cobra.Command {
+	req := api.CreateRolloutRequest{}
+	var to []string
+	var rollback, watch bool
+	cmd := &cobra.Command{
+		Use:   "create ARTIFACT",
+		Short: "Ask agents to install a version, or to go back to the previous one",
+		Example: `  redflag rollout create app --version 1.4.0 --to all --watch
+  redflag rollout create app --version 1.4.0 --to region:eu-west --to label:role=kiosk
+  redflag rollout create app --rollback --to agent:kiosk-17`,
+		Args: exactArgs("ARTIFACT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if req.Selector, err = api.ParseSelector(to...); err != nil {
+				return err
+			}
+			req.Artifact, req.Kind = args[0], api.KindInstall
+			if rollback {
+				req.Kind = api.KindRollback
+			}
+			if req.ID == "" {
+				req.ID = "r-" + ulid.Make().String()
+			}
+			if !rollback && req.Version == "" {
+				return usageError{errors.New("which version?\n  next: pass --version, or --rollback to go back to the one before")}
+			}
+			if err := req.Validate(); err != nil {
+				return err
+			}
+			client, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			ctx := api.WithCorrelation(cmd.Context(), "")
+			r, err := createRollout(ctx, client, req)
+			if err != nil {
+				return err
+			}
+			if !watch {
+				return printRollout(cmd, r)
+			}
+			return watchRollout(cmd, client, r.ID)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&to, "to", nil, "which agents: all, region:NAME, label:KEY=VALUE or agent:ID; terms narrow each other")
+	f.StringVar(&req.Version, "version", "", "version to install")
+	f.BoolVar(&rollback, "rollback", false, "go back to the version installed before, instead of installing one")
+	f.BoolVar(&watch, "watch", false, "stay and show progress until every agent is done")
+	f.StringVar(&req.ID, "rollout-id", "", "id of the rollout, to make a repeat harmless (default: a new one)")
+	return cmd
+}
+
+// createRollout repeats a create whose outcome is unknown: the id makes that
+// harmless.
+func createRollout(ctx context.Context, client *api.Client, req api.CreateRolloutRequest) (api.Rollout, error) {
+	var r api.Rollout
+	var err error
+	for range 5 {
+		err = client.Do(ctx, http.MethodPost, "/v1/rollouts", req, &r)
+		if code := api.CodeOf(err); code != api.CodeIndeterminate && code != api.CodeUnavailable {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	return r, err
+}
+
+func newRolloutShow() *cobra.Command {
+	var watch bool
+	cmd := &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show how far a rollout is",
+		Example: "  redflag rollout show r-01K9 --watch",
+		Args:    exactArgs("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			if watch {
+				return watchRollout(cmd, client, args[0])
+			}
+			r, err := getRollout(cmd.Context(), client, args[0])
+			if err != nil {
+				return err
+			}
+			return printRollout(cmd, r)
+		},
+	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "stay and show progress until every agent is done")
+	return cmd
+}
+
+func newRolloutList() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List rollouts, the newest first",
+		Example: "  redflag rollout list --json",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			var rollouts []api.Rollout
+			if err := client.Do(cmd.Context(), http.MethodGet, "/v1/rollouts", nil, &rollouts); err != nil {
+				return err
+			}
+			if wantsJSON(cmd) {
+				return printJSON(cmd.OutOrStdout(), rollouts)
+			}
+			var rows [][]string
+			for _, r := range rollouts {
+				rows = append(rows, []string{r.ID, string(r.Kind), r.Artifact + " " + r.Version, r.Selector.String(), string(r.State), countText(r), ago(r.CreatedAt)})
+			}
+			return printTable(cmd.OutOrStdout(), "No rollouts. Create one with: redflag rollout create",
+				[]string{"ROLLOUT", "KIND", "ARTIFACT", "TO", "STATE", "AGENTS", "CREATED"}, rows)
+		},
+	}
+}
+
+func getRollout(ctx context.Context, client *api.Client, id string) (api.Rollout, error) {
+	var r api.Rollout
+	err := client.Do(ctx, http.MethodGet, "/v1/rollouts/"+url.PathEscape(id), nil, &r)
+	return r, err
+}
+
+// watchRollout redraws one line per region on a terminal, and prints plain
+// lines as things change elsewhere. It ends with exit code 1 if any agent
+// failed.
+func watchRollout(cmd *cobra.Command, client *api.Client, id string) error {
+	screen := newRegionScreen(os.Stderr)
+	for {
+		r, err := getRollout(cmd.Context(), client, id)
+		if err != nil && api.CodeOf(err) != api.CodeUnavailable {
+			return err
+		}
+		if err == nil {
+			screen.draw(r)
+			if r.State != api.RolloutRunning {
+				if err := printRollout(cmd, r); err != nil {
+					return err
+				}
+				if r.Counts[api.StateFailed] > 0 {
+					return silentError{exitFailed}
+				}
+				return nil
+			}
+		}
+		select {
+		case <-cmd.Context().Done():
+			return cmd.Context().Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func printRollout(cmd *cobra.Command, r api.Rollout) error {
+	if wantsJSON(cmd) {
+		return printJSON(cmd.OutOrStdout(), r)
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%s  %s %s %s  to %s\n%s: %s\ncorrelation %s\n", r.ID, r.Kind, r.Artifact, r.Version, r.Selector, r.State, countText(r), r.CorrelationID)
+	fmt.Fprintf(out, "from peers %s, from nodes %s\n", api.Bytes(r.Transfer.FromPeers), api.Bytes(r.Transfer.FromNodes))
+	if r.Counts[api.StateFailed] > 0 {
+		fmt.Fprintf(out, "  next: redflag commands --rollout %s --state failed\n", r.ID)
+	} else if r.State == api.RolloutRunning {
+		fmt.Fprintf(out, "  next: redflag rollout show %s --watch\n", r.ID)
+	}
+	return nil
+}
+
+// countText renders "3 succeeded, 1 running of 4".
+func countText(r api.Rollout) string {
+	var parts []string
+	for _, s := range api.States {
+		if n := r.Counts[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	return strings.Join(parts, ", ") + fmt.Sprintf(" of %d", r.Agents)
+}
