@@ -21,6 +21,7 @@ type Cluster struct {
 	raft       *raft.Raft
 	leadership *leadership
 
+	opened   chan struct{}   // closed once raft is set
 	ctx      context.Context // ends when Close begins
 	cancel   context.CancelFunc
 	workers  sync.WaitGroup
@@ -43,17 +44,18 @@ func Open(cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, storage: s, leadership: newLeadership(),
-		done: make(chan struct{}), broken: make(chan error, 1), failed: make(chan error, 1),
+		opened: make(chan struct{}), done: make(chan struct{}), broken: make(chan error, 1), failed: make(chan error, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.fsm = newFSM(s.machine, func(err error) { c.broken <- err })
 	notify := make(chan bool, 1)
-	transport := newTransport(cfg)
+	transport := newTransport(c)
 	c.raft, err = raft.NewRaft(cfg.raft(notify), c.fsm, s.log, s.log, s.snapshots, transport)
 	if err != nil {
 		c.cancel()
 		return nil, errors.Join(fmt.Errorf("start raft: %w", err), transport.Close(), s.close())
 	}
+	close(c.opened)
 	c.stopRaft = sync.OnceValue(func() error {
 		defer close(c.done)
 		return c.raft.Shutdown().Error() // closes the transport too

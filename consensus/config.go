@@ -23,8 +23,10 @@ type Config struct {
 	// Listener yields connections of peers that the caller has authenticated.
 	// Close closes it.
 	Listener net.Listener
-	// Dial opens an authenticated connection to a peer's Listener.
-	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Dial opens a connection to the Listener at addr, and fails unless it is
+	// that of the node with this id: Raft does not say whom its messages are
+	// for, and another node at a stale address would acknowledge them.
+	Dial func(ctx context.Context, id, addr string) (net.Conn, error)
 	// Forward carries a proposal to the leader's HandleForward and returns its
 	// answer. An error that says that nothing was proposed, CodeUnavailable,
 	// CodeBehind or CodeRateLimited, has the proposal tried again; CodeDenied

@@ -24,7 +24,7 @@ func openAlone(t *testing.T, dir string, fs vfs.FS) *Cluster {
 	require.NoError(t, err)
 	c, err := Open(Config{
 		NodeID: "n0", Addr: "n0", Dir: dir, Listener: listener, stateFS: fs,
-		Dial:              func(context.Context, string) (net.Conn, error) { return nil, errors.New("alone") },
+		Dial:              func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("alone") },
 		Timeout:           50 * time.Millisecond,
 		SnapshotThreshold: 4,
 	})

@@ -56,11 +56,12 @@ func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, 
 	if c.IsLeader() {
 		return c.commit(ctx, entry)
 	}
-	addr, id := c.raft.LeaderWithID()
-	if id == "" || string(id) == c.cfg.NodeID || c.cfg.Forward == nil {
+	_, id := c.raft.LeaderWithID()
+	addrs := c.addressesOf(string(id))
+	if len(addrs) == 0 || string(id) == c.cfg.NodeID || c.cfg.Forward == nil {
 		return state.Result{}, errNotSent
 	}
-	result, err := c.forward(ctx, string(id), string(addr), entry)
+	result, err := c.forward(ctx, string(id), addrs[0], entry)
 	if err != nil {
 		return state.Result{}, err
 	}

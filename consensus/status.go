@@ -19,8 +19,7 @@ type Server struct {
 type Status struct {
 	State        string // Follower, Candidate, Leader or Shutdown
 	Term         uint64
-	LeaderID     string // empty when none is known
-	LeaderAddr   string
+	LeaderID     string    // empty when none is known
 	LastIndex    uint64    // of the log
 	CommitIndex  uint64    // of what is known to be committed
 	AppliedIndex uint64    // of the state; entries that are Raft's own do not count
@@ -30,12 +29,11 @@ type Status struct {
 
 // Status returns a picture of the moment.
 func (c *Cluster) Status() Status {
-	addr, id := c.raft.LeaderWithID()
+	_, id := c.raft.LeaderWithID()
 	s := Status{
 		State:        c.raft.State().String(),
 		Term:         c.raft.CurrentTerm(),
 		LeaderID:     string(id),
-		LeaderAddr:   string(addr),
 		LastIndex:    c.raft.LastIndex(),
 		CommitIndex:  c.raft.CommitIndex(),
 		AppliedIndex: c.State().Applied(),

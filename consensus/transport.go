@@ -2,6 +2,8 @@ package consensus
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -11,25 +13,77 @@ import (
 const (
 	rpcTimeout = 10 * time.Second
 	pooled     = 3 // idle connections kept per peer
+	// dialPatience is how long one dial tries to reach a peer, and dialPause
+	// what lies between two tries. Raft doubles its pause after each failure to
+	// replicate, up to 10 s: a dial that waits for the peer fails less often,
+	// so that a node which comes back is not left behind for that long.
+	dialPatience = 3 * time.Second
+	dialPause    = 100 * time.Millisecond
 )
 
-// stream is Raft's way to its peers: the caller's listener and dialer.
+// stream is Raft's way to its peers: the caller's listener and dialer. Peers
+// are addressed by id, since an address outlives the node that had it.
 type stream struct {
 	net.Listener
-	advertised advertised
-	dial       func(ctx context.Context, addr string) (net.Conn, error)
+	cluster *Cluster
 }
 
 // Dial implements raft.StreamLayer.
-func (s *stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (s *stream) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(s.cluster.ctx, min(timeout, dialPatience))
 	defer cancel()
-	return s.dial(ctx, string(addr))
+	select {
+	case <-s.cluster.opened:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for {
+		conn, err := s.cluster.dialOnce(ctx, string(id))
+		if err == nil {
+			return conn, nil
+		}
+		if pause(ctx, dialPause); ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// dialOnce tries every address that a peer may have.
+func (c *Cluster) dialOnce(ctx context.Context, id string) (net.Conn, error) {
+	errs := []error{fmt.Errorf("dial node %s", id)}
+	for _, addr := range c.addressesOf(id) {
+		conn, err := c.cfg.Dial(ctx, id, addr)
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// addressesOf returns where a peer says that it is, if it has moved, and where
+// Raft's configuration has it.
+func (c *Cluster) addressesOf(id string) []string {
+	var addrs []string
+	if n, ok := c.State().Node(id); ok {
+		addrs = append(addrs, n.MeshAddr)
+	}
+	for _, v := range c.Status().Voters {
+		if v.ID == id && (len(addrs) == 0 || addrs[0] != v.Addr) {
+			addrs = append(addrs, v.Addr)
+		}
+	}
+	return addrs
+}
+
+// ServerAddr implements raft.ServerAddressProvider.
+func (s *stream) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	return raft.ServerAddress(id), nil
 }
 
 // Addr returns the address that peers know this node by: the leader tells it
 // to its followers, and the listener's own may be a wildcard.
-func (s *stream) Addr() net.Addr { return s.advertised }
+func (s *stream) Addr() net.Addr { return advertised(s.cluster.cfg.Addr) }
 
 type advertised string
 
@@ -39,11 +93,13 @@ func (advertised) Network() string { return "mesh" }
 // String implements net.Addr.
 func (a advertised) String() string { return string(a) }
 
-func newTransport(cfg Config) *raft.NetworkTransport {
+func newTransport(c *Cluster) *raft.NetworkTransport {
+	s := &stream{Listener: c.cfg.Listener, cluster: c}
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  &stream{Listener: cfg.Listener, advertised: advertised(cfg.Addr), dial: cfg.Dial},
-		MaxPool: pooled,
-		Timeout: rpcTimeout,
-		Logger:  cfg.Logger.Named("raft-net"),
+		Stream:                s,
+		ServerAddressProvider: s,
+		MaxPool:               pooled,
+		Timeout:               rpcTimeout,
+		Logger:                c.cfg.Logger.Named("raft-net"),
 	})
 }

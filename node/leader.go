@@ -30,19 +30,20 @@ func (n *Node) lead(ctx context.Context) error {
 	}
 }
 
-// reconcileVoters makes every enrolled node that is alive a voter under its
-// present address, and drops voters that operators removed. Gossip alone
+// reconcileVoters makes every enrolled node that is alive a voter under the
+// address that it gave, and drops voters that operators removed. Gossip alone
 // never removes a voter.
 func (n *Node) reconcileVoters(ctx context.Context) {
 	voters := map[string]string{}
 	for _, v := range n.cluster.Status().Voters {
 		voters[v.ID] = v.Addr
 	}
+	alive := map[string]bool{}
 	for _, m := range n.gossip.Members() {
-		if !m.Alive || voters[m.ID] == m.MeshAddr {
-			continue
-		}
-		if _, enrolled := n.state().Node(m.ID); !enrolled {
+		alive[m.ID] = m.Alive
+	}
+	for _, m := range n.state().Nodes() {
+		if !alive[m.ID] || voters[m.ID] == m.MeshAddr {
 			continue
 		}
 		if err := n.cluster.Join(ctx, m.ID, m.MeshAddr); err != nil {

@@ -120,7 +120,7 @@ func mayspeak(conn *tls.Conn, proto string) error {
 }
 
 // dial opens an authenticated connection to another node.
-func (m *mesh) dial(ctx context.Context, addr, proto string) (net.Conn, error) {
+func (m *mesh) dial(ctx context.Context, addr, proto string) (*tls.Conn, error) {
 	var d net.Dialer
 	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -134,6 +134,23 @@ func (m *mesh) dial(ctx context.Context, addr, proto string) (net.Conn, error) {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("handshake with %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+// dialRaft opens a connection for Raft to the node with this id and no other.
+func (m *mesh) dialRaft(ctx context.Context, id, addr string) (net.Conn, error) {
+	conn, err := m.dial(ctx, addr, pki.ALPNRaft)
+	if err != nil {
+		return nil, err
+	}
+	there, err := pki.IdentityOf(conn.ConnectionState())
+	if err == nil && there.ID != id {
+		err = fmt.Errorf("%s is node %s and not %s", addr, there.ID, id)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
 	}
 	return conn, nil
 }

@@ -203,7 +203,7 @@ func (n *Node) closing(ctx context.Context, part string, f func(context.Context)
 func (n *Node) openCluster(ctx context.Context, b *birth) (err error) {
 	n.cluster, err = consensus.Open(consensus.Config{ //nolint:contextcheck // it runs until Close, not until ctx ends
 		NodeID: n.cfg.ID, Addr: n.meshAddr, Dir: n.path("cluster"),
-		Listener: n.mesh.listener(pki.ALPNRaft), Dial: n.mesh.dialer(pki.ALPNRaft), Forward: n.forward,
+		Listener: n.mesh.listener(pki.ALPNRaft), Dial: n.mesh.dialRaft, Forward: n.forward,
 		Timeout: n.cfg.RaftTimeout, Logger: n.log.Named("consensus"),
 	})
 	if err != nil {
@@ -268,6 +268,7 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.serveAPI(ctx, apiLn) })
 	g.Go(func() error { return n.followSettings(ctx) })
 	g.Go(func() error { return n.payloads.run(ctx) })
+	g.Go(func() error { return n.announceAddress(ctx) })
 	g.Go(func() error { return n.keepGossiping(ctx) })
 	g.Go(func() error { return n.sweep(ctx) })
 	g.Go(func() error {
@@ -315,9 +316,9 @@ func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) e
 	case <-ctx.Done():
 	}
 	// Requests under way end before the parts that they use do.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
+	if err := srv.Shutdown(ending); err != nil {
 		_ = srv.Close()
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -345,29 +346,32 @@ func (n *Node) keepGossiping(ctx context.Context) error {
 	}
 }
 
-// unseen returns the addresses of nodes that gossip does not see alive. After
-// a start the replicated state may be empty until the leader has been heard,
-// but the Raft configuration is in the log and names the voters.
+// unseen returns the addresses of nodes that gossip does not see alive.
 func (n *Node) unseen() []string {
-	seen := map[string]bool{n.cfg.ID: true}
+	alive := map[string]bool{n.cfg.ID: true}
 	for _, m := range n.gossip.Members() {
-		seen[m.ID] = seen[m.ID] || m.Alive
+		alive[m.ID] = alive[m.ID] || m.Alive
 	}
-	missing := map[string]bool{}
-	for _, v := range n.cluster.Status().Voters {
-		if !seen[v.ID] {
-			missing[v.Addr] = true
-		}
-	}
-	for _, m := range n.state().Nodes() {
-		if !seen[m.ID] {
-			missing[m.MeshAddr] = true
-		}
-	}
-	if len(missing) == 0 && len(seen) == 1 {
+	missing := n.knownAddresses(func(id string) bool { return !alive[id] })
+	if len(missing) == 0 && len(alive) == 1 {
 		return n.firstPeers()
 	}
-	return slices.Collect(maps.Keys(missing))
+	return missing
+}
+
+// knownAddresses returns where the nodes that want picks may be. After a start
+// the replicated state may be empty until the leader has been heard, but the
+// Raft configuration is in the log and names the voters.
+func (n *Node) knownAddresses(want func(id string) bool) []string {
+	addrs := map[string]bool{}
+	for _, v := range n.cluster.Status().Voters {
+		addrs[v.Addr] = addrs[v.Addr] || want(v.ID)
+	}
+	for _, m := range n.state().Nodes() {
+		addrs[m.MeshAddr] = addrs[m.MeshAddr] || want(m.ID)
+	}
+	maps.DeleteFunc(addrs, func(_ string, wanted bool) bool { return !wanted })
+	return slices.Collect(maps.Keys(addrs))
 }
 
 // sweep forgets what is no longer needed.

@@ -179,6 +179,17 @@ func TestMeshRefusesStrangersAndRoles(t *testing.T) {
 	}
 }
 
+// An address outlives the node that had it: whoever answers there now must not
+// be taken for the other.
+func TestRaftDialsAnIdentity(t *testing.T) {
+	r := start(t)
+	conn, err := r.node.mesh.dialRaft(t.Context(), "n1", r.mesh)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	_, err = r.node.mesh.dialRaft(t.Context(), "n2", r.mesh)
+	require.ErrorContains(t, err, "is node n1 and not n2")
+}
+
 func TestBadRequestsChangeNothing(t *testing.T) {
 	r := start(t)
 	before := r.node.state().Applied()

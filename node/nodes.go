@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"time"
 
 	"redflag/api"
 	"redflag/consensus/state"
@@ -52,6 +53,62 @@ func (n *Node) removeNode(r *http.Request) (any, error) {
 	}
 	telemetry.For(r.Context(), n.log).Info("node removed", "removed", id)
 	return nil, nil
+}
+
+// moveNode takes the address of a node that came back elsewhere. The caller
+// moves itself alone: its certificate says who it is.
+func (n *Node) moveNode(r *http.Request) (any, error) {
+	var req api.NodeAddr
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	id := identity(r.Context())
+	known, ok := n.state().Node(id.ID)
+	if !ok || req.ID != id.ID {
+		return nil, api.Errorf(api.CodeDenied, "node %s may not move node %s", id.ID, req.ID)
+	}
+	if known.MeshAddr == req.Addr {
+		return nil, nil
+	}
+	known.MeshAddr = req.Addr
+	if _, err := n.propose(r.Context(), state.TypePutNode, state.PutNode{Node: known}); err != nil {
+		return nil, err
+	}
+	telemetry.For(r.Context(), n.log).Info("node moved", "moved", id.ID, "addr", req.Addr)
+	return nil, nil
+}
+
+// announceAddress tells the cluster where this node is, if that is not what
+// the replicated state says: the leader cannot reach it there, so it cannot
+// wait to be asked. Any node that is reached passes it on.
+func (n *Node) announceAddress(ctx context.Context) error {
+	for wait := time.Duration(0); ; wait = time.Second {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		self, ok := n.state().Node(n.cfg.ID)
+		if ok && self.MeshAddr == n.meshAddr {
+			return nil
+		}
+		others := n.knownAddresses(func(id string) bool { return id != n.cfg.ID })
+		if len(others) == 0 {
+			others = n.firstPeers()
+		}
+		if err := n.announceTo(api.WithCorrelation(ctx, ""), others); err != nil {
+			n.log.Debug("address not announced", telemetry.KeyError, err)
+		}
+	}
+}
+
+func (n *Node) announceTo(ctx context.Context, addrs []string) error {
+	client := &api.Client{HTTP: n.meshHTTP, Timeout: meshCallTimeout}
+	for _, addr := range addrs {
+		client.Servers = append(client.Servers, "https://"+addr)
+	}
+	here := api.NodeAddr{ID: n.cfg.ID, Region: n.cfg.Region, Addr: n.meshAddr}
+	return client.Do(ctx, http.MethodPut, "/v1/mesh/address", here, nil)
 }
 
 // pathPropose is where a follower sends a change to the leader.

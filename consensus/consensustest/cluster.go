@@ -80,7 +80,7 @@ func (c *Cluster) Restart(i int) {
 		Addr:     name(i),
 		Dir:      c.Dir(i),
 		Listener: listener,
-		Dial:     func(ctx context.Context, addr string) (net.Conn, error) { return c.net.dial(ctx, name(i), addr) },
+		Dial:     func(ctx context.Context, id, _ string) (net.Conn, error) { return c.net.dial(ctx, name(i), id) },
 		Forward: func(ctx context.Context, leader, _ string, body []byte) ([]byte, error) {
 			return c.forward(ctx, name(i), leader, body)
 		},

@@ -20,7 +20,7 @@ func profile() *memberlist.Config {
 	conf.ProbeTimeout = time.Second
 	// A node may come back under another address. Its certificate says that it
 	// is the same one, so its name is not held for the dead for long.
-	conf.DeadNodeReclaimTime = 10 * time.Second
+	conf.DeadNodeReclaimTime = time.Second
 	// Messages are a few hundred bytes, and the streams are bounded as sent.
 	conf.EnableCompression = false
 	return conf
