@@ -20,10 +20,12 @@ type Cluster struct {
 	fsm        *fsm
 	raft       *raft.Raft
 	leadership *leadership
+	batcher    *batcher
 
 	opened   chan struct{}   // closed once raft is set
 	ctx      context.Context // ends when Close begins
 	cancel   context.CancelFunc
+	running  context.Context // ends with done
 	workers  sync.WaitGroup
 	stopRaft func() error  // shuts Raft down, once
 	done     chan struct{} // closed when Raft has shut down
@@ -47,22 +49,29 @@ func Open(cfg Config) (*Cluster, error) {
 		opened: make(chan struct{}), done: make(chan struct{}), broken: make(chan error, 1), failed: make(chan error, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	var stopped context.CancelFunc
+	c.running, stopped = context.WithCancel(context.Background())
+	c.batcher = newBatcher(c.sendBatch)
 	c.fsm = newFSM(s.machine, func(err error) { c.broken <- err })
 	notify := make(chan bool, 1)
 	transport := newTransport(c)
 	c.raft, err = raft.NewRaft(cfg.raft(notify), c.fsm, s.log, s.log, s.snapshots, transport)
 	if err != nil {
 		c.cancel()
+		stopped()
 		return nil, errors.Join(fmt.Errorf("start raft: %w", err), transport.Close(), s.close())
 	}
 	close(c.opened)
 	c.stopRaft = sync.OnceValue(func() error {
+		defer stopped()
 		defer close(c.done)
 		return c.raft.Shutdown().Error() // closes the transport too
 	})
 	c.workers.Go(func() { c.leadership.watch(notify, c.done) })
 	c.workers.Go(c.watchFailure)
 	c.workers.Go(c.tick)
+	c.workers.Go(c.announce)
+	c.workers.Go(func() { c.batcher.run(c.running) })
 	return c, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"redflag/consensus/state"
 )
 
 // Config is what one node needs to take part. Fields without a default are
@@ -40,6 +42,9 @@ type Config struct {
 	// 16,384. Four times as many stay in the log behind it: a follower that
 	// lacks older ones gets the snapshot instead.
 	SnapshotThreshold uint64
+	// Level is the newest level of entries that this node announces, and that
+	// the cluster may come to use: state.Level by default.
+	Level int
 	// Now is the clock that stamps entries on the leader, time.Now by default.
 	Now func() time.Time
 	// Logger is where Raft logs too, by default nowhere.
@@ -64,6 +69,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.SnapshotThreshold == 0 {
 		c.SnapshotThreshold = defaultSnapshotThreshold
+	}
+	if c.Level == 0 {
+		c.Level = state.Level
 	}
 	if c.Now == nil {
 		c.Now = time.Now

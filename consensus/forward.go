@@ -18,25 +18,58 @@ const MaxForward = state.MaxMetadataEntry
 type answer struct {
 	Result state.Result `cbor:"1,keyasint"`
 	Error  *api.Error   `cbor:"2,keyasint,omitempty"`
+	// Records answers each record of a batch that got as far as the queue.
+	Records []answer `cbor:"3,keyasint,omitempty"`
+}
+
+// outcome returns what became of one record.
+func (a answer) outcome() (state.Result, error) {
+	switch {
+	case a.Error == nil:
+		return a.Result, nil
+	case a.Error.Code == api.CodeRateLimited:
+		return state.Result{}, a.Error // the leader's queue is full: the caller is to slow down
+	case neverProposed(a.Error.Code):
+		return state.Result{}, errNotSent
+	default:
+		return state.Result{}, a.Error
+	}
 }
 
 // forward sends an encoded entry to the leader.
 func (c *Cluster) forward(ctx context.Context, id, addr string, entry []byte) (state.Result, error) {
+	a, err := c.exchange(ctx, id, addr, entry)
+	return a.Result, err
+}
+
+// exchange sends an encoded entry to the leader and returns the answer, unless
+// that is an error as a whole.
+func (c *Cluster) exchange(ctx context.Context, id, addr string, entry []byte) (answer, error) {
 	body, err := c.cfg.Forward(ctx, id, addr, entry)
 	if err != nil {
-		return state.Result{}, forwardError(err)
+		return answer{}, forwardError(err)
 	}
 	var a answer
 	if len(body) > MaxForward || cbor.Unmarshal(body, &a) != nil {
-		return state.Result{}, indeterminate()
+		return answer{}, indeterminate()
 	}
 	if a.Error == nil {
-		return a.Result, nil
+		return a, nil
 	}
 	if neverProposed(a.Error.Code) {
-		return state.Result{}, errNotSent
+		return answer{}, errNotSent
 	}
-	return state.Result{}, a.Error
+	return answer{}, a.Error
+}
+
+// leaderElsewhere returns where the leader is, if that is known and not here.
+func (c *Cluster) leaderElsewhere() (id, addr string, ok bool) {
+	_, leader := c.raft.LeaderWithID()
+	addrs := c.addressesOf(string(leader))
+	if len(addrs) == 0 || string(leader) == c.cfg.NodeID || c.cfg.Forward == nil {
+		return "", "", false
+	}
+	return string(leader), addrs[0], true
 }
 
 // forwardError maps an error of Config.Forward to what it means for the
@@ -64,27 +97,28 @@ func neverProposed(code api.Code) bool {
 // that it does not lead, and never forwards again. What is no entry is refused
 // with CodeInvalid or CodeTooLarge before it gets near the log.
 func (c *Cluster) HandleForward(ctx context.Context, body []byte) ([]byte, error) {
-	var a answer
-	result, err := c.handle(ctx, body)
-	if err == nil {
-		a.Result = result
-	} else {
-		a.Error = wireError(err)
+	a, err := c.handle(ctx, body)
+	if err != nil {
+		a = answer{Error: wireError(err)}
 	}
 	return cbor.Marshal(a)
 }
 
-func (c *Cluster) handle(ctx context.Context, entry []byte) (state.Result, error) {
+func (c *Cluster) handle(ctx context.Context, entry []byte) (answer, error) {
 	if len(entry) > MaxForward {
-		return state.Result{}, api.Errorf(api.CodeTooLarge, "a proposal of %d bytes is too large", len(entry))
+		return answer{}, api.Errorf(api.CodeTooLarge, "a proposal of %d bytes is too large", len(entry))
+	}
+	if state.TypeOfEntry(entry) == state.TypeBatch {
+		return c.handleBatch(ctx, entry)
 	}
 	if err := state.CheckEntry(entry); err != nil {
-		return state.Result{}, err
+		return answer{}, err
 	}
 	if !c.IsLeader() {
-		return state.Result{}, errNotSent
+		return answer{}, errNotSent
 	}
-	return c.commit(ctx, bytes.Clone(entry)) // Raft keeps it beyond this call
+	result, err := c.commit(ctx, bytes.Clone(entry)) // Raft keeps it beyond this call
+	return answer{Result: result}, err
 }
 
 func wireError(err error) *api.Error {

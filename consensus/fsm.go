@@ -66,12 +66,22 @@ func (f *fsm) apply(entries []state.Entry) ([]state.Result, error) {
 	}
 	results, err := f.machine.Apply(entries...)
 	if err != nil {
-		f.mu.Lock()
-		f.stopped = err
-		f.mu.Unlock()
-		f.fail(err)
+		f.stop(err)
 	}
 	return results, err
+}
+
+// stop applies nothing more. The first reason stays.
+func (f *fsm) stop(err error) {
+	f.mu.Lock()
+	first := f.stopped == nil
+	if first {
+		f.stopped = err
+	}
+	f.mu.Unlock()
+	if first {
+		f.fail(err)
+	}
 }
 
 func (f *fsm) failure() error {

@@ -25,10 +25,11 @@ const (
 // Refusals by the state machine are in the Result, per record. An error means
 // that there is no result: CodeUnavailable when no leader could be found and
 // nothing happened, CodeIndeterminate when the change may have been committed
-// all the same, CodeTooLarge for a body that no entry can hold, CodeDenied or
-// CodeUnauthenticated when the leader does not let this node in.
+// all the same, CodeRateLimited when too much waits to be committed already and
+// nothing happened, CodeTooLarge for a body that no entry can hold, CodeDenied
+// or CodeUnauthenticated when the leader does not let this node in.
 func (c *Cluster) Propose(ctx context.Context, typ state.EntryType, body any) (state.Result, error) {
-	entry, err := state.EncodeEntry(typ, c.cfg.Now(), body)
+	once, err := c.proposal(typ, body)
 	if err != nil {
 		return state.Result{}, err
 	}
@@ -37,7 +38,7 @@ func (c *Cluster) Propose(ctx context.Context, typ state.EntryType, body any) (s
 	waiting, stop := context.WithTimeout(ctx, leaderWait)
 	defer stop()
 	for {
-		result, err := c.proposeOnce(ctx, entry)
+		result, err := once(ctx)
 		if !errors.Is(err, errNotSent) {
 			return result, err
 		}
@@ -48,6 +49,28 @@ func (c *Cluster) Propose(ctx context.Context, typ state.EntryType, body any) (s
 	}
 }
 
+// proposal encodes a change and returns what tries once to commit it, by the
+// way that its type, its size and the cluster's level allow.
+func (c *Cluster) proposal(typ state.EntryType, body any) (once func(context.Context) (state.Result, error), err error) {
+	if state.Batchable(typ) && c.knows(state.TypeBatch) {
+		record, err := state.EncodeRecord(typ, body)
+		if err == nil {
+			return func(ctx context.Context) (state.Result, error) { return c.proposeBatched(ctx, record) }, nil
+		}
+		if api.CodeOf(err) != api.CodeTooLarge {
+			return nil, err
+		}
+	}
+	entry, err := state.EncodeEntry(typ, c.cfg.Now(), body)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (state.Result, error) { return c.proposeOnce(ctx, entry) }, nil
+}
+
+// knows reports whether every node of the cluster can apply a type of entry.
+func (c *Cluster) knows(typ state.EntryType) bool { return state.LevelOf(typ) <= c.State().Level() }
+
 // proposeOnce returns errNotSent when nothing happened.
 func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, error) {
 	if ctx.Err() != nil {
@@ -56,12 +79,11 @@ func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, 
 	if c.IsLeader() {
 		return c.commit(ctx, entry)
 	}
-	_, id := c.raft.LeaderWithID()
-	addrs := c.addressesOf(string(id))
-	if len(addrs) == 0 || string(id) == c.cfg.NodeID || c.cfg.Forward == nil {
+	id, addr, ok := c.leaderElsewhere()
+	if !ok {
 		return state.Result{}, errNotSent
 	}
-	result, err := c.forward(ctx, string(id), addrs[0], entry)
+	result, err := c.forward(ctx, id, addr, entry)
 	if err != nil {
 		return state.Result{}, err
 	}
@@ -74,6 +96,9 @@ func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, 
 // commit appends an entry to the leader's log and waits until a majority has
 // it and the state machine has answered.
 func (c *Cluster) commit(ctx context.Context, entry []byte) (state.Result, error) {
+	if !c.knows(state.TypeOfEntry(entry)) {
+		return state.Result{}, errNotSent // some node would stop at it
+	}
 	state.StampEntry(entry, c.cfg.Now())
 	enqueue := leaderWait
 	if deadline, ok := ctx.Deadline(); ok {

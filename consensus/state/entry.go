@@ -48,6 +48,8 @@ const (
 	TypeReports         EntryType = 12
 	TypeChangeSettings  EntryType = 13
 	TypeTick            EntryType = 14
+	TypeBatch           EntryType = 25
+	TypeAnnounce        EntryType = 26
 )
 
 // body is what each type of entry carries. apply validates a record before it
@@ -72,7 +74,12 @@ var bodies = map[EntryType]func([]byte) (body, error){
 	TypeReports:         decodeAs[Reports],
 	TypeChangeSettings:  decodeAs[ChangeSettings],
 	TypeTick:            decodeAs[Tick],
+	TypeAnnounce:        decodeAs[Announce],
 }
+
+// A Batch holds bodies of other types, so it cannot stand in the table that
+// decodes it.
+func init() { bodies[TypeBatch] = decodeBatch }
 
 func decodeAs[T body](b []byte) (body, error) {
 	var v T

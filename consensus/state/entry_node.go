@@ -108,5 +108,8 @@ func (e RemoveNode) apply(t *tx) []*api.Error {
 		return one(api.Errorf(api.CodeNotFound, "node %q is not known", e.ID))
 	}
 	t.delete(key)
+	levels := t.levels()
+	delete(levels.Nodes, e.ID)
+	t.putLevels(levels)
 	return one(nil)
 }

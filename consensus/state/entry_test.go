@@ -38,6 +38,8 @@ func samples() []body {
 		CancelRollout{"r2"},
 		ChangeSettings{Values: map[api.SettingKey]string{api.SettingDebug: "true"}, By: "operator"},
 		Tick{},
+		Announce{"n1", 2},
+		batchOf(report("a1", says("p1", "r1:a1", api.StateFailed))),
 		RevokeToken{"t1"},
 		RemoveNode{"n1"},
 	}
@@ -57,6 +59,11 @@ func TestGoldenEntries(t *testing.T) {
 		}
 		_, decoded, err := decodeEntry(entry)
 		require.NoError(t, err)
+		if b.entryType() == TypeBatch {
+			records, err := DecodeBatch(entry)
+			require.NoError(t, err)
+			decoded = Batch{records}
+		}
 		require.Equal(t, b, decoded)
 	}
 	require.Len(t, seen, len(bodies), "a type has no sample")

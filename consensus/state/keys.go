@@ -21,6 +21,7 @@ const (
 var (
 	keyApplied  = metaKey("applied")
 	keyCluster  = metaKey("cluster")
+	keyLevels   = metaKey("levels")
 	keyOrdinal  = metaKey("next_ordinal")
 	keySettings = metaKey("settings")
 	keyTick     = metaKey("tick")

@@ -144,6 +144,7 @@ func (m *Machine) apply(e Entry) (Result, error) {
 		progress: map[string]*progressRow{},
 	}
 	result.Errors = b.apply(t)
+	result.Parts = t.parts
 	if err := t.finish(); err != nil {
 		m.fail(err)
 		return result, err

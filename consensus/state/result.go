@@ -14,6 +14,8 @@ type Result struct {
 	// Errors has one element per record of the entry, nil where the record was
 	// accepted. A refused record changed nothing.
 	Errors []*api.Error `cbor:"2,keyasint"`
+	// Parts says of a Batch how many of Errors belong to each of its records.
+	Parts []int `cbor:"3,keyasint,omitempty"`
 }
 
 // Err returns the first refusal, or nil. It is what callers want of an entry

@@ -19,6 +19,7 @@ type tx struct {
 	index    uint64
 	now      time.Time
 	progress map[string]*progressRow // loaded once per entry, written at its end
+	parts    []int                   // of a Batch: how many records' results each part has
 	err      error
 }
 

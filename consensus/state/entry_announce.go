@@ -1,0 +1,94 @@
+package state
+
+import (
+	"maps"
+
+	"redflag/api"
+)
+
+// Level is the newest level of entries that this version knows. A type of
+// entry belongs to the level of the version that brought it; a cluster uses a
+// level once each of its nodes has announced it, for a node stops at an entry
+// that it does not know. The first release is level 1, its types are those
+// that levels does not list.
+const Level = 2
+
+var levels = map[EntryType]int{TypeBatch: 2}
+
+// LevelOf returns the level that a cluster must have before an entry of a type
+// may be proposed.
+func LevelOf(typ EntryType) int { return max(levels[typ], 1) }
+
+// Announce says which level of entries a node knows. The level of the cluster
+// rises when all of its nodes know a higher one, and never falls: a node that
+// knows less than what is in use is refused, and must be upgraded.
+type Announce struct {
+	NodeID string `cbor:"1,keyasint"`
+	Level  int    `cbor:"2,keyasint"`
+}
+
+type levelsRow struct {
+	Level int            `cbor:"1,keyasint"` // of the cluster
+	Nodes map[string]int `cbor:"2,keyasint"` // announced
+}
+
+func (Announce) entryType() EntryType { return TypeAnnounce }
+
+func (e Announce) apply(t *tx) []*api.Error {
+	if err := api.CheckID("node", e.NodeID); err != nil {
+		return one(refusal(err))
+	}
+	row := t.levels()
+	if e.Level < row.Level {
+		return one(api.Errorf(api.CodeConflict, "node %s knows entries of level %d, and the cluster uses level %d", e.NodeID, e.Level, row.Level).
+			WithHint("run the version that the other nodes run: see redflag nodes"))
+	}
+	row.Nodes[e.NodeID] = e.Level
+	t.putLevels(row)
+	return one(nil)
+}
+
+func (t *tx) levels() levelsRow {
+	row := levelsRow{Level: 1}
+	t.get(keyLevels, &row)
+	row.Nodes = maps.Clone(row.Nodes)
+	if row.Nodes == nil {
+		row.Nodes = map[string]int{}
+	}
+	return row
+}
+
+// putLevels raises the cluster's level to what all of its nodes know. A node
+// that has announced nothing knows level 1.
+func (t *tx) putLevels(row levelsRow) {
+	if t.err != nil {
+		return
+	}
+	all := maps.Clone(row.Nodes)
+	from, to := kindSpan(keyNode)
+	t.err = scanRows(t.batch, from, to, func(key, _ []byte) (bool, error) {
+		id := string(key[1:])
+		all[id] = max(all[id], 1)
+		return true, nil
+	})
+	lowest := Level
+	for _, level := range all {
+		lowest = min(lowest, level)
+	}
+	row.Level = max(row.Level, lowest)
+	t.put(keyLevels, row)
+}
+
+// Level returns the level of entries that this cluster uses.
+func (m *Machine) Level() int {
+	row := levelsRow{Level: 1}
+	m.read(keyLevels, &row)
+	return row.Level
+}
+
+// LevelOfNode returns the level that a node has announced, 0 for none.
+func (m *Machine) LevelOfNode(id string) int {
+	var row levelsRow
+	m.read(keyLevels, &row)
+	return row.Nodes[id]
+}
