@@ -11,9 +11,9 @@ RACE       := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && [ "$$(go env CGO_
 TESTFLAGS  ?= -timeout 15m
 ARGS       ?=
 
-.PHONY: help build demo test lint fmt bench fuzz clean
+.PHONY: help build demo test lint fmt bench bench-swarm fuzz clean
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/redflag, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/redflag ./cmd/redflag
@@ -33,6 +33,9 @@ fmt: $(GOBIN)/golangci-lint ## Format every file
 
 bench: ## Run the benchmarks; ratios in one run count, single times do not
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-swarm: ## Race the swarm against the physical limit (root; ARGS="-agents 16 -runs 5")
+	@CGO_ENABLED=0 go build -o bin/swarmbench ./p2p/swarmbench && bin/swarmbench $(ARGS)
 
 fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	@set -e; for pkg in $$(go list ./...); do \

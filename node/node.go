@@ -57,7 +57,7 @@ type Node struct {
 	payloads *payloads
 
 	presence    *presence
-	tracker     *tracker
+	tracker     *p2p.Tracker
 	enrolments  *rate.Limiter
 	uploadCap   *ratelimit.Bucket
 	downloadCap *ratelimit.Bucket
@@ -70,7 +70,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	return &Node{
 		cfg: cfg, log: cfg.Logger, startedAt: time.Now().UTC(),
-		presence: newPresence(), tracker: newTracker(),
+		presence: newPresence(), tracker: p2p.NewTracker(),
 		enrolments:  rate.NewLimiter(enrolmentsPerSecond, enrolmentsPerSecond),
 		uploadCap:   ratelimit.NewBucket(api.Unlimited),
 		downloadCap: ratelimit.NewBucket(api.Unlimited),
@@ -377,7 +377,7 @@ func (n *Node) knownAddresses(want func(id string) bool) []string {
 // sweep forgets what is no longer needed.
 func (n *Node) sweep(ctx context.Context) error {
 	for {
-		n.tracker.sweep(time.Now())
+		n.tracker.Sweep(time.Now())
 		n.presence.sweep(time.Now())
 		n.sweepUploads(time.Now())
 		select {

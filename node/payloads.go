@@ -17,6 +17,10 @@ import (
 )
 
 const (
+	// announceInterval and announceBusy are how often a node looks for other
+	// nodes to fetch from, once it is complete and before.
+	announceInterval = 30 * time.Second
+	announceBusy     = 3 * time.Second
 	// fetchersAtOnce bounds how many payloads a node fetches side by side.
 	fetchersAtOnce = 2
 	// fetchPatience is how long a fetch may bring nothing before it makes room

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"redflag/api"
+	"redflag/p2p"
 )
 
 // announce is the tracker: the caller is who its certificate says, its host
@@ -31,9 +32,9 @@ func (n *Node) announce(r *http.Request) (any, error) {
 		return nil, err
 	}
 	id := identity(r.Context())
-	resp := n.tracker.announce(hash, member{
-		SwarmPeer: api.SwarmPeer{ID: id.ID, Addr: net.JoinHostPort(host, strconv.Itoa(req.Port))},
-		region:    id.Region, left: req.Left,
+	resp := n.tracker.Announce(hash, p2p.Member{
+		Peer: p2p.Peer{ID: id.ID, Region: id.Region},
+		Addr: net.JoinHostPort(host, strconv.Itoa(req.Port)), Left: req.Left,
 	}, time.Now())
 	if req.Left > 0 {
 		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: n.cfg.ID, Node: true, Addr: n.meshAddr})

@@ -65,6 +65,9 @@ func (s *Swarm) clientConfig() *torrent.ClientConfig {
 	c.MaxAllocPeerRequestDataPerConn = uploadBuffer
 	c.Slogger = slog.New(libraryLog{s.log.Named("torrent")})
 
+	if s.cfg.Self.Node {
+		c.Callbacks.ReadMessage = s.onMessage
+	}
 	c.Callbacks.ReadExtendedHandshake = s.onExtendedHandshake
 	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, onPeerAdded)
 	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.onExtensionMessage)

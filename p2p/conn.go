@@ -5,7 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/anacrolix/torrent/metainfo"
 
 	"redflag/ratelimit"
 )
@@ -16,6 +20,9 @@ const handshakeTimeout = 10 * time.Second
 // greetingSize is the size of a BitTorrent handshake; its last 20 bytes are
 // the peer id.
 const greetingSize = 68
+
+// hashAt is where in a handshake the info hash begins.
+const hashAt = 28
 
 // secureConn is what a listener yields and a dialer returns: *tls.Conn.
 type secureConn interface {
@@ -33,6 +40,14 @@ type conn struct {
 	local, remote address
 
 	greeting []byte // what was read of the handshake; nil once it was checked
+
+	writing sync.Mutex
+	opening int // bytes of the own handshake that are still to be written
+
+	swarm     *Swarm
+	offering  atomic.Pointer[offering] // nil without a plan
+	closed    chan struct{}
+	closeOnce sync.Once
 }
 
 // LocalAddr implements net.Conn.
@@ -56,13 +71,31 @@ func (c *conn) Read(p []byte) (int, error) {
 	if !bytes.Equal(c.greeting[greetingSize-len(want):greetingSize], want[:]) {
 		return 0, fmt.Errorf("read greeting of %s: %w", c.peer.ID, errWrongID)
 	}
+	if p := c.swarm.planFor(c.peer, metainfo.Hash(c.greeting[hashAt:hashAt+len(metainfo.Hash{})])); p != nil {
+		c.offering.Store(newOffering(c.swarm, c, p))
+	}
 	c.greeting = nil
 	return n, err
 }
 
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	skip := min(c.opening, len(p))
+	c.opening -= skip
+	if o := c.offering.Load(); o != nil && !o.claimed {
+		p = o.disclaim(p, skip)
+	}
+	return c.Conn.Write(p)
+}
+
 // Close closes the wire at once. A TLS farewell would wait for the bucket, and
 // no peer needs one.
-func (c *conn) Close() error { return c.wire.Close() }
+func (c *conn) Close() error {
+	c.closeOnce.Do(func() { close(c.closed) })
+	return c.wire.Close()
+}
 
 // admit completes the handshake of a connection, finds out who is at the other
 // end and puts it under the caps. It closes a connection that it refuses.
@@ -107,6 +140,9 @@ func (s *Swarm) identify(ctx context.Context, nc net.Conn) (*conn, error) {
 		local:    addressOf(s.cfg.Self.ID),
 		remote:   addressOf(peer.ID),
 		greeting: make([]byte, 0, greetingSize),
+		opening:  greetingSize,
+		swarm:    s,
+		closed:   make(chan struct{}),
 	}, nil
 }
 

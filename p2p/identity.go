@@ -11,6 +11,9 @@ type Peer struct {
 	ID     string
 	Region string
 	Node   bool
+	// Site is the local network that the peer is in, as its tracker sees it;
+	// empty if that is not known. No certificate vouches for it.
+	Site string
 }
 
 // swarmPort stands in every made-up address; the library insists on one.

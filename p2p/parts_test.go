@@ -59,7 +59,7 @@ func TestGreetingIsBoundToTheCertificate(t *testing.T) {
 			_, _ = far.Write([]byte("more"))
 			_ = far.Close()
 		}()
-		c := &conn{Conn: near, peer: Peer{ID: "agent-1"}, greeting: make([]byte, 0, greetingSize)}
+		c := &conn{Conn: near, peer: Peer{ID: "agent-1"}, swarm: &Swarm{}, greeting: make([]byte, 0, greetingSize)}
 		var err error
 		for n := 0; n < greetingSize && err == nil; {
 			var k int

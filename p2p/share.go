@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/anacrolix/torrent"
@@ -21,6 +22,9 @@ type share struct {
 	spoiled  chan struct{} // gets one when a false info dictionary came
 
 	torrent atomic.Pointer[torrent.Torrent] // set once, soon after the share is visible
+
+	planMu sync.Mutex // a leaf
+	plan   *plan      // nil until an agent asks a node
 
 	// What follows needs Swarm.ops.
 	waiters  int           // calls of Fetch

@@ -90,6 +90,9 @@ func New(cfg Config) (*Swarm, error) {
 	s.client.AddDialer(dialer{s})
 	s.client.AddListener(l)
 	s.work.Go(func() { l.run(s.ctx) })
+	if cfg.Self.Node {
+		s.work.Go(func() { s.keepPlans(s.ctx) })
+	}
 	return s, nil
 }
 

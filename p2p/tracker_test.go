@@ -1,4 +1,4 @@
-package node
+package p2p
 
 import (
 	"testing"
@@ -10,9 +10,9 @@ import (
 )
 
 func TestTracker(t *testing.T) {
-	tr, now := newTracker(), time.Now()
+	tr, now := NewTracker(), time.Now()
 	join := func(id, region string, left int64) api.AnnounceResponse {
-		return tr.announce("hash", member{SwarmPeer: api.SwarmPeer{ID: id, Addr: id + ":1"}, region: region, left: left}, now)
+		return tr.Announce("hash", Member{Peer: Peer{ID: id, Region: region}, Addr: id + ":1", Left: left}, now)
 	}
 	join("a", "eu", 100)
 	join("x", "us", 100)
@@ -27,22 +27,9 @@ func TestTracker(t *testing.T) {
 	require.Len(t, b.Peers, 1, "and still serves")
 	require.Empty(t, join("b", "eu", 0).Peers, "two seeds have nothing to say to each other")
 
-	now = now.Add(trackerExpiry + time.Second)
+	now = now.Add(memberExpiry + time.Second)
 	require.Empty(t, join("c", "eu", 1).Peers, "the silent are forgotten")
-	now = now.Add(trackerExpiry + time.Second)
-	tr.sweep(now)
+	now = now.Add(memberExpiry + time.Second)
+	tr.Sweep(now)
 	require.Empty(t, tr.swarms)
-}
-
-func TestNextPollIsSpread(t *testing.T) {
-	s := api.Settings{}
-	var least, most time.Duration = time.Hour, 0
-	for range 1000 {
-		d := time.Duration(nextPoll(s, api.ActivityIdle, false))
-		least, most = min(least, d), max(most, d)
-	}
-	require.GreaterOrEqual(t, least, 30*time.Second)
-	require.Less(t, most, 90*time.Second)
-	require.Greater(t, most-least, 30*time.Second, "many agents must not poll at once")
-	require.Less(t, time.Duration(nextPoll(s, api.ActivityIdle, true)), 10*time.Second)
 }

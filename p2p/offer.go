@@ -1,0 +1,180 @@
+package p2p
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/metainfo"
+	pp "github.com/anacrolix/torrent/peer_protocol"
+)
+
+// offering is the node's side of a connection to an agent under a plan. The
+// library has no notion of one: it says at once that it has everything. Here
+// that becomes "nothing" on the way out, and the pieces that the plan offers
+// are put between the library's messages.
+type offering struct {
+	c    *conn
+	plan *plan
+
+	claimed bool // the library has said what it has; needs conn.writing
+
+	queueMu sync.Mutex // a leaf
+	queue   []int
+	wake    chan struct{}
+}
+
+const haveSize = 9 // bytes of a have message with its length
+
+// newOffering puts a connection under the plan until it is closed.
+func newOffering(s *Swarm, c *conn, p *plan) *offering {
+	o := &offering{c: c, plan: p, wake: make(chan struct{}, 1)}
+	p.join(c.peer.ID, o)
+	s.work.Go(func() {
+		defer p.leave(c.peer.ID, o)
+		o.run(s.ctx)
+	})
+	return o
+}
+
+// disclaim turns "have all" into "have none" in a copy of b, which begins with
+// skip bytes of the handshake. The library writes whole messages. It needs
+// conn.writing.
+func (o *offering) disclaim(b []byte, skip int) []byte {
+	for at := skip; at+5 <= len(b); {
+		length := int(binary.BigEndian.Uint32(b[at:]))
+		if length == 1 && pp.MessageType(b[at+4]) == pp.HaveAll {
+			b = append([]byte(nil), b...)
+			b[at+4] = byte(pp.HaveNone)
+			o.claimed = true
+			o.notify()
+			return b
+		}
+		at += 4 + length
+	}
+	return b
+}
+
+// offer implements offerer.
+func (o *offering) offer(piece int) {
+	o.queueMu.Lock()
+	o.queue = append(o.queue, piece)
+	o.queueMu.Unlock()
+	o.notify()
+}
+
+func (o *offering) notify() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *offering) run(ctx context.Context) {
+	for {
+		select {
+		case <-o.wake:
+			if !o.flush() {
+				return
+			}
+		case <-o.c.closed:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// flush writes the offers that wait, once the library's claim is out.
+func (o *offering) flush() bool {
+	o.c.writing.Lock()
+	defer o.c.writing.Unlock()
+	if !o.claimed {
+		return true
+	}
+	o.queueMu.Lock()
+	queue := o.queue
+	o.queue = nil
+	o.queueMu.Unlock()
+	b := make([]byte, 0, haveSize*len(queue))
+	for _, piece := range queue {
+		b = binary.BigEndian.AppendUint32(b, haveSize-4)
+		b = append(b, byte(pp.Have))
+		b = binary.BigEndian.AppendUint32(b, uint32(piece))
+	}
+	if len(b) == 0 {
+		return true
+	}
+	_, err := o.c.Conn.Write(b)
+	return err == nil
+}
+
+// planFor returns the plan that a connection for an info hash falls under; nil
+// if there is none. Only a node that has the whole payload plans, and only for
+// agents of its region: nodes fetch from it as they like.
+func (s *Swarm) planFor(peer Peer, h metainfo.Hash) *plan {
+	if !s.cfg.Self.Node || peer.Node || peer.Region != s.cfg.Self.Region {
+		return nil
+	}
+	sh := s.share(h)
+	if sh == nil || !sh.payload.isComplete() {
+		return nil
+	}
+	return sh.planning()
+}
+
+// planning returns the share's plan.
+func (sh *share) planning() *plan {
+	sh.planMu.Lock()
+	defer sh.planMu.Unlock()
+	if sh.plan == nil {
+		sh.plan = newPlan(sh.payload.pieces)
+	}
+	return sh.plan
+}
+
+// onMessage tells the plan what agents have.
+func (s *Swarm) onMessage(c *torrent.PeerConn, m *pp.Message) {
+	switch m.Type {
+	case pp.Have, pp.Bitfield, pp.HaveAll, pp.HaveNone:
+	default:
+		return
+	}
+	if m.Keepalive {
+		return
+	}
+	sh := s.share(c.Torrent().InfoHash())
+	peer, known := s.book.peer(c.RemoteAddr.String())
+	if sh == nil || !known || peer.Node {
+		return
+	}
+	sh.planMu.Lock()
+	p := sh.plan
+	sh.planMu.Unlock()
+	if p != nil {
+		p.heard(peer.ID, m)
+	}
+}
+
+// keepPlans looks after the plans until ctx ends.
+func (s *Swarm) keepPlans(ctx context.Context) {
+	ticker := time.NewTicker(planTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for _, sh := range s.all() {
+				sh.planMu.Lock()
+				p := sh.plan
+				sh.planMu.Unlock()
+				if p != nil {
+					p.tick(now)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package p2p
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+)
+
+const (
+	// openPieces is how many pieces an agent is offered that it does not have
+	// yet: one to fetch and one to come.
+	openPieces = 2
+	// unseenPieces is how many pieces an agent may have from the node that no
+	// other agent has seen. Beyond it, its uplink is the narrow one: others
+	// get the next pieces.
+	unseenPieces = 4
+	// starved is how long an agent may get no piece from anybody before the
+	// node offers more, whatever it costs.
+	starved = time.Second
+	// spareShare is how much the node offers a second time of its own accord:
+	// a part of the payload.
+	spareShare = 0.2
+	planTick   = 250 * time.Millisecond
+)
+
+// offerer tells a peer that this side has a piece. It must not block.
+type offerer interface{ offer(piece int) }
+
+// plan decides which agent gets which piece from a node that has them all, in
+// the manner of BEP 16: the node claims to have nothing and offers each piece
+// to one agent before any goes out twice. Agents then have something for each
+// other at once, and the node's uplink carries the payload about once.
+//
+// It is safe for concurrent use and its lock is a leaf.
+type plan struct {
+	pieces int
+
+	mu     sync.Mutex
+	offers []int // by piece: how often it was offered
+	copies []int // by piece: agents that have it
+	again  int   // second offers that are left
+	agents map[string]*planned
+}
+
+// planned is what the plan knows of one agent.
+type planned struct {
+	to     offerer
+	has    []bool
+	known  int          // pieces it has
+	open   map[int]bool // offered, and not there yet
+	unseen map[int]bool // came from here, and nobody else has it yet
+	moved  time.Time    // when it got a piece last, from anybody
+}
+
+func newPlan(pieces int) *plan {
+	return &plan{
+		pieces: pieces,
+		offers: make([]int, pieces),
+		copies: make([]int, pieces),
+		again:  int(spareShare*float64(pieces)) + 1,
+		agents: make(map[string]*planned),
+	}
+}
+
+// join takes up an agent that claims nothing yet.
+func (p *plan) join(id string, to offerer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.part(id)
+	p.agents[id] = &planned{
+		to: to, has: make([]bool, p.pieces), moved: time.Now(),
+		open: make(map[int]bool, openPieces), unseen: make(map[int]bool, unseenPieces),
+	}
+}
+
+// leave forgets the agent that to speaks to; its unfinished offers are free again.
+func (p *plan) leave(id string, to offerer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.agents[id]; a != nil && a.to == to {
+		p.part(id)
+	}
+}
+
+// part needs mu.
+func (p *plan) part(id string) {
+	a := p.agents[id]
+	if a == nil {
+		return
+	}
+	delete(p.agents, id)
+	for i := range a.open {
+		p.offers[i]--
+	}
+	for i, has := range a.has {
+		if has {
+			p.copies[i]--
+			if p.copies[i] == 0 {
+				p.offers[i] = 0 // it went with the agent
+			}
+		}
+	}
+}
+
+// heard takes a message of an agent about what it has.
+func (p *plan) heard(id string, m *pp.Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.agents[id]
+	if a == nil {
+		return
+	}
+	switch m.Type {
+	case pp.Have:
+		p.got(id, a, m.Index.Int())
+	case pp.Bitfield:
+		for i, has := range m.Bitfield {
+			if has {
+				p.got(id, a, i)
+			}
+		}
+	case pp.HaveAll:
+		for i := range p.pieces {
+			p.got(id, a, i)
+		}
+	case pp.HaveNone:
+	default:
+		return
+	}
+	p.supply(a)
+}
+
+// got needs mu.
+func (p *plan) got(id string, a *planned, piece int) {
+	if piece < 0 || piece >= p.pieces || a.has[piece] {
+		return
+	}
+	a.has[piece] = true
+	a.known++
+	a.moved = time.Now()
+	p.copies[piece]++
+	if a.open[piece] {
+		delete(a.open, piece)
+		if p.copies[piece] == 1 {
+			a.unseen[piece] = true
+		}
+	}
+	if p.copies[piece] < 2 {
+		return
+	}
+	for other, o := range p.agents {
+		if other != id && o.unseen[piece] {
+			delete(o.unseen, piece)
+			p.supply(o)
+		}
+	}
+}
+
+// supply offers an agent what it may have now. It needs mu.
+func (p *plan) supply(a *planned) {
+	for len(a.open) < openPieces && len(a.unseen)+len(a.open) < unseenPieces+openPieces-1 {
+		piece, fresh := p.next(a)
+		if piece < 0 || (!fresh && p.again <= 0) {
+			return
+		}
+		if !fresh {
+			p.again--
+		}
+		p.give(a, piece)
+	}
+}
+
+func (p *plan) give(a *planned, piece int) {
+	p.offers[piece]++
+	a.open[piece] = true
+	a.to.offer(piece)
+}
+
+// next returns the piece that was offered least of those that the agent lacks,
+// and whether that is never; -1 if there is none. It needs mu.
+func (p *plan) next(a *planned) (piece int, fresh bool) {
+	piece = -1
+	start := rand.IntN(p.pieces)
+	for k := range p.pieces {
+		i := (start + k) % p.pieces
+		if a.has[i] || a.open[i] {
+			continue
+		}
+		if piece < 0 || p.rank(i) < p.rank(piece) {
+			piece = i
+		}
+	}
+	return piece, piece >= 0 && p.offers[piece] == 0 && p.copies[piece] == 0
+}
+
+// rank orders pieces: those that were offered least first, then the rarest.
+func (p *plan) rank(i int) int { return max(p.offers[i], p.copies[i])*1024 + p.copies[i] }
+
+// tick looks after agents that nothing comes to: whoever was to give them
+// pieces is slow, gone or out of reach.
+func (p *plan) tick(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.agents {
+		if a.known == p.pieces || now.Sub(a.moved) < starved || len(a.open) >= 4*openPieces {
+			continue
+		}
+		if piece, _ := p.next(a); piece >= 0 {
+			p.give(a, piece)
+		}
+	}
+}

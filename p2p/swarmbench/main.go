@@ -1,0 +1,148 @@
+//go:build linux
+
+// Command swarmbench measures how close a swarm comes to the physical limit.
+// It builds a network of namespaces with shaped links, runs one process per
+// machine in it with the real swarm, and prints the makespan against the
+// fluid bound, what the node had to send, and plain HTTP beside it.
+//
+// It must never be needed to run a mesh.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"redflag/api"
+	"redflag/netlab"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "swarmbench:", err)
+		os.Exit(1)
+	}
+}
+
+// options is the matrix to measure.
+type options struct {
+	agents []int
+	sizes  []int64 // bytes
+	mixes  []string
+	runs   int
+	up     api.Rate
+	http   bool
+	dir    string
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 2 && args[0] == "member" {
+		return member(ctx, args[1])
+	}
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "way\tagents\tMiB\tlinks\trun\tT_min s\tmakespan s\tratio\tpayload ratio\tmedian agent\tnode/F\tnode wire/F\twaste %\tcpu %\tmax RSS MiB\tcomplete\t")
+	for _, mix := range o.mixes {
+		for _, n := range o.agents {
+			for _, size := range o.sizes {
+				if err := o.measure(ctx, w, mix, n, size); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func parse(args []string) (o options, err error) {
+	f := flag.NewFlagSet("swarmbench", flag.ContinueOnError)
+	agents := f.String("agents", "8,16", "numbers of agents, comma separated")
+	sizes := f.String("mib", "64", "payload sizes in MiB")
+	mixes := f.String("links", "even", "even: all agents alike; mixed: half of them with a quarter of the uplink")
+	up := f.String("rate", "12mbit", "link of an agent, each way; the node has twice that")
+	f.IntVar(&o.runs, "runs", 1, "runs of each case")
+	f.BoolVar(&o.http, "http", true, "also measure plain HTTP from one server")
+	f.StringVar(&o.dir, "dir", "", "where to work; default a temporary folder")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.mixes = strings.Split(*mixes, ",")
+	if o.up, err = api.ParseRate(*up); err != nil {
+		return o, err
+	}
+	for s := range strings.SplitSeq(*agents, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > 200 {
+			return o, fmt.Errorf("%q is not a number of agents", s)
+		}
+		o.agents = append(o.agents, n)
+	}
+	for s := range strings.SplitSeq(*sizes, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return o, fmt.Errorf("%q is not a size in MiB", s)
+		}
+		o.sizes = append(o.sizes, int64(n)<<20)
+	}
+	return o, nil
+}
+
+// links returns the link of the node and those of the agents.
+func (o options) links(mix string, n int) (node netlab.Link, agents []netlab.Link, err error) {
+	node = netlab.Link{Up: 2 * o.up, Down: 2 * o.up}
+	for i := range n {
+		l := netlab.Link{Up: o.up, Down: o.up}
+		switch {
+		case mix == "mixed" && i%2 == 1:
+			l.Up /= 4
+		case mix != "mixed" && mix != "even":
+			return node, nil, fmt.Errorf("links %q: want even or mixed", mix)
+		}
+		agents = append(agents, l)
+	}
+	return node, agents, nil
+}
+
+func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n int, size int64) (err error) {
+	node, agents, err := o.links(mix, n)
+	if err != nil {
+		return err
+	}
+	f, err := newField(o.dir, node, agents, size)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	ways := []string{waySwarm}
+	if o.http {
+		ways = append(ways, wayHTTP)
+	}
+	for i := range o.runs {
+		for _, way := range ways {
+			if way == wayHTTP && i > 0 {
+				continue // the one server is the same every time
+			}
+			r, err := f.race(ctx, way)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%.1f\t%.1f\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\t%.1f\t%.0f\t%d\t%d/%d\t\n",
+				way, n, size>>20, mix, i+1, f.bound.Seconds(), r.makespan.Seconds(), r.ratio(f.bound), r.ratio(f.bound)*framing,
+				float64(r.median)/float64(f.bound), r.nodePayload, r.nodeWire, r.waste*100, r.cpu*100, r.rss>>20, r.complete, n)
+			_ = w.Flush()
+		}
+	}
+	return nil
+}
