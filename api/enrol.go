@@ -103,8 +103,10 @@ type EnrolNodeResponse struct {
 type TrustStatus struct {
 	ClusterID string `json:"cluster_id"`
 	// OnlineKey is the public key of snapshot and timestamp, PKIX DER.
-	OnlineKey []byte           `json:"online_key"`
-	Versions  map[string]int64 `json:"versions"` // by role; empty before the root is set
+	OnlineKey []byte `json:"online_key"`
+	// NextOnlineKey takes its place with the root that names it.
+	NextOnlineKey []byte           `json:"next_online_key,omitempty"`
+	Versions      map[string]int64 `json:"versions"` // by role; empty before the root is set
 }
 
 // TrustUpdate is new offline-signed metadata from an operator. Root may be

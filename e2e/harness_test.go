@@ -60,7 +60,7 @@ func (m *mesh) try(args ...string) (stdout, stderr string, err error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, m.bin, args...)
 	cmd.Env = append(os.Environ(),
-		"REDFLAG_CREDENTIAL="+m.path("n1", "operator.json"), "REDFLAG_KEYS="+m.path("keys"))
+		"REDFLAG_CREDENTIAL="+m.path("n1", "operator.json"), "REDFLAG_KEYS="+m.path("keys"), "REDFLAG_PLAIN_KEYS=true")
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err = cmd.Run()

@@ -189,8 +189,7 @@ func (n *Node) publish(r *http.Request) (any, error) {
 func (n *Node) checkTargets(targets []byte) (trust.TargetsSummary, error) {
 	root, ok := n.currentMetadata(state.RoleRoot)
 	if !ok {
-		return trust.TargetsSummary{}, api.Errorf(api.CodeConflict, "the cluster has no TUF root yet").
-			WithHint("create keys with: redflag keys init")
+		return trust.TargetsSummary{}, noRoot()
 	}
 	summary, err := trust.CheckTargets(root, targets, time.Now())
 	if err != nil {
@@ -232,80 +231,4 @@ func (n *Node) seedUpload(t trust.Target) error {
 	}
 	_ = os.Remove(path + torrentSuffix)
 	return n.swarm.Seed(torrent.InfoHash, n.payloads.announce)
-}
-
-func (n *Node) trustStatus(*http.Request) (any, error) {
-	cluster, ok := n.state().Cluster()
-	if !ok {
-		return nil, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
-	}
-	return api.TrustStatus{
-		ClusterID: cluster.ID, OnlineKey: cluster.OnlineKeyPublic, Versions: n.state().TrustVersions(),
-	}, nil
-}
-
-// updateTrust takes a new root or new targets from an operator.
-func (n *Node) updateTrust(r *http.Request) (any, error) {
-	var req api.TrustUpdate
-	if err := body(r, &req); err != nil {
-		return nil, err
-	}
-	current, _ := n.currentMetadata(state.RoleRoot)
-	root := current
-	entry := state.PutTrust{}
-	if len(req.Root) > 0 {
-		if err := trust.CheckRootUpdate(current, req.Root); err != nil {
-			return nil, api.Errorf(api.CodeInvalid, "the root metadata is refused: %v", err)
-		}
-		cluster, ok := n.state().Cluster()
-		if !ok {
-			return nil, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
-		}
-		if err := trust.CheckOnlineKey(req.Root, cluster.OnlineKeyPublic); err != nil {
-			return nil, api.Errorf(api.CodeInvalid, "the root metadata is for another cluster: %v", err).
-				WithHint("make keys for this cluster with: redflag keys init")
-		}
-		root = req.Root
-		entry.Root = &state.Metadata{Version: metadataVersion(req.Root), Bytes: req.Root}
-	}
-	if len(req.Targets) == 0 {
-		_, err := n.propose(r.Context(), state.TypePutTrust, entry)
-		return nil, err
-	}
-	if len(root) == 0 {
-		return nil, api.Errorf(api.CodeConflict, "the cluster has no TUF root yet").WithHint("create keys with: redflag keys init")
-	}
-	summary, err := trust.CheckTargets(root, req.Targets, time.Now())
-	if err != nil {
-		return nil, api.Errorf(api.CodeInvalid, "the targets metadata is refused: %v", err)
-	}
-	entry.Targets = &state.Metadata{Version: summary.Version, Bytes: req.Targets}
-	err = n.signAndPropose(r.Context(), req.Targets, func(m signedMetadata) (state.EntryType, any) {
-		entry.Snapshot, entry.Timestamp = &m.snapshot, &m.timestamp
-		return state.TypePutTrust, entry
-	})
-	if err != nil {
-		return nil, err
-	}
-	telemetry.For(r.Context(), n.log).Info("trust metadata updated", "targets_version", summary.Version, "root", entry.Root != nil)
-	return nil, nil
-}
-
-func (n *Node) tufFile(r *http.Request) (any, error) {
-	b, ok := n.state().TrustFile(r.PathValue("file"))
-	if !ok {
-		return nil, api.Errorf(api.CodeNotFound, "there is no metadata file %q", r.PathValue("file"))
-	}
-	return rawAnswer{contentType: "application/json", body: b}, nil
-}
-
-// metadataVersion reads the version of TUF metadata that was already checked.
-func metadataVersion(b []byte) int64 {
-	var m struct {
-		Signed struct {
-			Version int64 `json:"version"`
-		} `json:"signed"`
-	}
-	_ = json.Unmarshal(b, &m)
-	return m.Signed.Version
 }

@@ -41,9 +41,19 @@ func (n *Node) currentMetadata(role string) ([]byte, bool) {
 // entry that make returns. The state machine accepts only the next versions,
 // so that of two nodes that sign at once one is told to try again.
 func (n *Node) signAndPropose(ctx context.Context, targets []byte, entry func(signedMetadata) (state.EntryType, any)) error {
+	signer, err := n.onlineSigner()
+	if err != nil {
+		return err
+	}
+	return n.signAndProposeAs(ctx, signer, targets, entry)
+}
+
+func (n *Node) signAndProposeAs(
+	ctx context.Context, signer crypto.Signer, targets []byte, entry func(signedMetadata) (state.EntryType, any),
+) error {
 	for try := 1; ; try++ {
 		before := n.state().TrustVersions()[state.RoleTimestamp]
-		m, err := n.signOnline(online.Sign, targets)
+		m, err := n.signOnline(signer, online.Sign, targets)
 		if err != nil {
 			return err
 		}
@@ -58,12 +68,8 @@ func (n *Node) signAndPropose(ctx context.Context, targets []byte, entry func(si
 
 // signOnline signs with sign what follows the metadata in force.
 func (n *Node) signOnline(
-	sign func(crypto.Signer, online.Current, time.Time) (snapshot, timestamp online.Metadata, err error), targets []byte,
+	signer crypto.Signer, sign func(crypto.Signer, online.Current, time.Time) (snapshot, timestamp online.Metadata, err error), targets []byte,
 ) (signedMetadata, error) {
-	signer, err := n.onlineSigner()
-	if err != nil {
-		return signedMetadata{}, err
-	}
 	snapshot, _ := n.currentMetadata(state.RoleSnapshot)
 	timestamp, _ := n.currentMetadata(state.RoleTimestamp)
 	s, t, err := sign(signer, online.Current{Targets: targets, Snapshot: snapshot, Timestamp: timestamp}, time.Now())
@@ -105,7 +111,11 @@ func (n *Node) refreshOnline(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	m, err := n.signOnline(online.Refresh, targets)
+	signer, err := n.onlineSigner()
+	if err != nil {
+		return err
+	}
+	m, err := n.signOnline(signer, online.Refresh, targets)
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,7 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("DELETE /v1/tokens/{id}", n.revokeToken)
 	operators("GET /v1/trust", n.trustStatus)
 	operators("PUT /v1/trust", n.updateTrust)
+	operators("POST /v1/trust/online-key", n.nextOnlineKey)
 	operators("GET /v1/tuf/{file}", n.tufFile)
 
 	// A payload is as large as the setting says; the handler bounds it.

@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"redflag/api"
@@ -44,29 +43,33 @@ const (
 type Publisher struct {
 	Client *api.Client
 	Keys   *signing.Repository
+	// Dir is the folder of Keys, where what waits for signatures is staged.
+	Dir string
 	// Progress is told how far a step is, in bytes; nil to not be told.
 	Progress func(step Step, done, total int64)
 }
 
 // InitTrust makes the operator's keys in dir and gives the cluster its root.
-// An interrupted one is finished by calling it again.
-func InitTrust(ctx context.Context, client *api.Client, dir string) (*signing.Repository, error) {
+// An interrupted one is finished by calling it again. plan.Online is the
+// cluster's to say.
+func InitTrust(ctx context.Context, client *api.Client, dir string, plan signing.Plan, opts signing.Options) (*signing.Repository, error) {
 	var status api.TrustStatus
 	if err := client.Do(ctx, http.MethodGet, "/v1/trust", nil, &status); err != nil {
 		return nil, err
 	}
-	repo, err := signing.Open(dir)
+	repo, err := signing.Open(dir, opts)
 	if err != nil {
 		if _, taken := status.Versions["root"]; taken {
 			return nil, api.Errorf(api.CodeConflict, "the cluster has a TUF root already, and its keys are not in %s", dir).
 				WithHint("name the folder of its keys with --keys")
 		}
-		if repo, err = signing.Init(dir, status.OnlineKey, time.Now()); err != nil {
+		plan.Online = status.OnlineKey
+		if repo, err = signing.Init(dir, plan, opts, time.Now()); err != nil {
 			return nil, err
 		}
 	}
 	if _, taken := status.Versions["root"]; taken {
-		return repo, matches(ctx, client, repo)
+		return repo, Sync(ctx, client, repo)
 	}
 	update := api.TrustUpdate{Root: repo.Root(), Targets: repo.Targets()}
 	if err := client.Do(ctx, http.MethodPut, "/v1/trust", update, nil); err != nil {
@@ -75,25 +78,12 @@ func InitTrust(ctx context.Context, client *api.Client, dir string) (*signing.Re
 	return repo, nil
 }
 
-// matches refuses a cluster whose first root is not the one of repo.
-func matches(ctx context.Context, client *api.Client, repo *signing.Repository) error {
-	root, err := client.Raw(ctx, "/v1/tuf/1.root.json", maxMetadata)
-	if err != nil {
-		return err
-	}
-	if trust.RootHash(root) != trust.RootHash(repo.Root()) {
-		return api.Errorf(api.CodeConflict, "the cluster's TUF root is not the one of these keys").
-			WithHint("name the folder of this cluster's keys with --keys")
-	}
-	return nil
-}
-
 // File publishes the file at path as version of name.
 func (p *Publisher) File(ctx context.Context, path, name, version string) (api.Artifact, error) {
 	if err := errors.Join(api.CheckID("artifact", name), api.CheckID("version", version), trust.CheckVersion(version)); err != nil {
 		return api.Artifact{}, err
 	}
-	if err := matches(ctx, p.Client, p.Keys); err != nil {
+	if err := Sync(ctx, p.Client, p.Keys); err != nil {
 		if api.CodeOf(err) == api.CodeNotFound {
 			return api.Artifact{}, api.Errorf(api.CodeConflict, "the cluster has no TUF root yet").WithHint("redflag keys init")
 		}
@@ -181,6 +171,9 @@ func (p *Publisher) sign(ctx context.Context, t trust.Target) (api.Artifact, err
 			return api.Artifact{}, err
 		}
 		targets, err := p.signed(current, t)
+		if errors.Is(err, signing.ErrIncomplete) {
+			return api.Artifact{}, p.stage(targets, t, err)
+		}
 		if err != nil {
 			return api.Artifact{}, err
 		}
@@ -212,22 +205,21 @@ func (p *Publisher) signed(current []byte, t trust.Target) ([]byte, error) {
 		return nil, api.Errorf(api.CodeConflict, "%s %s is published already, with other content", t.Custom.Name, t.Custom.Version).
 			WithHint("give it a new version")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("sign %s: %w", t.Path, err)
+	return targets, err
+}
+
+// stage keeps what waits for other signers. The payload is uploaded by now, so
+// that Push can finish from any of their machines.
+func (p *Publisher) stage(targets []byte, t trust.Target, incomplete error) error {
+	dir := signing.StagedDir(p.Dir)
+	if err := (signing.Staged{Targets: targets}).Write(dir); err != nil {
+		return err
 	}
-	return targets, nil
+	return fmt.Errorf("%s is uploaded and staged in %s: %w", t.Path, dir, incomplete)
 }
 
 func (p *Publisher) currentTargets(ctx context.Context) ([]byte, error) {
-	var status api.TrustStatus
-	if err := p.Client.Do(ctx, http.MethodGet, "/v1/trust", nil, &status); err != nil {
-		return nil, err
-	}
-	v, ok := status.Versions["targets"]
-	if !ok {
-		return nil, nil
-	}
-	return p.Client.Raw(ctx, "/v1/tuf/"+strconv.FormatInt(v, 10)+".targets.json", maxMetadata)
+	return currentTargets(ctx, p.Client)
 }
 
 func (p *Publisher) progress(step Step, done, total int64) {

@@ -92,3 +92,13 @@ func CheckOnlineKey(root, publicKey []byte) error {
 	}
 	return nil
 }
+
+// RootVersion returns the version of root metadata, which must be signed by its
+// own threshold.
+func RootVersion(root []byte) (int64, error) {
+	set, err := openRoot(root)
+	if err != nil {
+		return 0, err
+	}
+	return set.Root.Signed.Version, nil
+}

@@ -51,7 +51,7 @@ func (d *demo) startMesh(ctx context.Context) error {
 	}
 	d.say("%d nodes form one cluster", len(d.nodes))
 	var err error
-	if d.repo, err = publish.InitTrust(ctx, d.client, d.keysDir()); err != nil {
+	if d.repo, err = publish.InitTrust(ctx, d.client, d.keysDir(), signing.Plan{}, signing.Options{}); err != nil {
 		return err
 	}
 	if err := d.startAgents(ctx); err != nil {

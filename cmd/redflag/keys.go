@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,81 +19,185 @@ import (
 func defaultKeysDir() string { return filepath.Join(configDir(), "keys") }
 
 func newKeysCommand() *cobra.Command {
-	var keys string
 	cmd := &cobra.Command{
 		Use:     "keys",
 		GroupID: "trust",
-		Short:   "Make and show the operator's signing keys",
-		Example: "  redflag keys init",
+		Short:   "Make, change and show the operator's signing keys",
+		Long: `Make, change and show the operator's signing keys.
+
+Root says which keys count; targets says what may be installed. Both are signed
+here, offline, by as many keys as you ask for. A change that needs the keys of
+several people is staged: hand the folder KEYS/staged on, let each run
+redflag keys sign, and push it when enough have signed.`,
+		Example: "  redflag keys init --root-keys 3 --root-threshold 2 --targets-keys 3 --targets-threshold 2",
 	}
-	cmd.PersistentFlags().StringVar(&keys, "keys", defaultKeysDir(), "folder of the signing keys; it never leaves your machine")
+	cmd.PersistentFlags().String("keys", defaultKeysDir(), "folder of the signing keys; it never leaves your machine")
+	addPassphraseFlags(cmd)
 	addClientFlags(cmd)
-	status := &cobra.Command{
-		Use:     "status",
-		Short:   "Compare the keys in the folder with what the cluster trusts",
-		Example: "  redflag keys status --json",
-		Args:    exactArgs(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return keysStatus(cmd, keys) },
-	}
-	addJSONFlag(status)
-	cmd.AddCommand(status, &cobra.Command{
+	cmd.AddCommand(newKeysInit(), newKeysStatus(), newKeysNew(), newKeysAdd(), newKeysRotate(), newKeysRevoke(),
+		newKeysRenew(), newKeysSign(), newKeysPush())
+	return cmd
+}
+
+func keysDir(cmd *cobra.Command) string {
+	dir, _ := cmd.Flags().GetString("keys")
+	return dir
+}
+
+func newKeysInit() *cobra.Command {
+	var plan signing.Plan
+	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the root and targets keys, and give the cluster its root of trust",
 		Long: `Make the root and targets keys, and give the cluster its root of trust.
 
-The keys stay in --keys, readable by you alone. Nodes get only signed metadata:
-a stolen node cannot make an agent install anything. Keep a copy of the folder
-somewhere safe: without it nothing can be published to this cluster any more.`,
-		Example: "  redflag keys init --keys ~/.config/redflag/keys",
-		Args:    exactArgs(),
+The keys stay in --keys, encrypted with a passphrase. Nodes get only signed
+metadata: a stolen node cannot make an agent install anything. With several
+keys, move each file of KEYS/keys to the machine of who is to hold it, together
+with 1.root.json, root.json and targets.json. Keep copies somewhere safe: with
+fewer keys than the threshold nothing can be published any more.`,
+		Example: `  redflag keys init
+  redflag keys init --root-keys 3 --root-threshold 2 --targets-keys 3 --targets-threshold 2`,
+		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := connect(cmd)
 			if err != nil {
 				return err
 			}
-			repo, err := publish.InitTrust(api.WithCorrelation(cmd.Context(), ""), client, keys)
+			repo, err := publish.InitTrust(api.WithCorrelation(cmd.Context(), ""), client, keysDir(cmd), plan, newKeyOptions(cmd))
 			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "signing keys are in %s; the cluster trusts root %s\n  next: redflag token create\n",
-				keys, trust.RootHash(repo.Root()))
+				keysDir(cmd), trust.RootHash(repo.First()))
 			return err
 		},
-	})
+	}
+	f := cmd.Flags()
+	f.IntVar(&plan.Root.Keys, "root-keys", 1, "how many root keys to make")
+	f.IntVar(&plan.Root.Threshold, "root-threshold", 1, "how many of them must sign")
+	f.IntVar(&plan.Targets.Keys, "targets-keys", 1, "how many targets keys to make")
+	f.IntVar(&plan.Targets.Threshold, "targets-threshold", 1, "how many of them must sign a publication")
+	addPlainKeysFlag(cmd)
 	return cmd
 }
 
-func keysStatus(cmd *cobra.Command, keys string) error {
-	repo, err := signing.Open(keys)
+// openKeys opens the folder of keys and brings its metadata up to what the
+// cluster has.
+func openKeys(cmd *cobra.Command, opts signing.Options) (*signing.Repository, *api.Client, error) {
+	repo, err := signing.Open(keysDir(cmd), opts)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	client, err := connect(cmd)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	var status api.TrustStatus
-	if err := client.Do(cmd.Context(), http.MethodGet, "/v1/trust", nil, &status); err != nil {
-		return err
+	return repo, client, publish.Sync(cmd.Context(), client, repo)
+}
+
+func newKeysStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show each role, its keys and expiry, and what the cluster has",
+		Example: "  redflag keys status --json",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			repo, client, err := openKeys(cmd, signing.Options{})
+			if err != nil {
+				return err
+			}
+			var status api.TrustStatus
+			if err := client.Do(cmd.Context(), http.MethodGet, "/v1/trust", nil, &status); err != nil {
+				return err
+			}
+			return printKeys(cmd, repo, status)
+		},
 	}
-	summary, err := trust.CheckTargets(repo.Root(), repo.Targets(), time.Now())
+	addJSONFlag(cmd)
+	return cmd
+}
+
+// keysReport is what keys status prints.
+type keysReport struct {
+	Root    string             `json:"root"` // hash that tokens pin
+	Cluster string             `json:"cluster"`
+	Roles   []keysRole         `json:"roles"`
+	Staged  []signing.Standing `json:"staged,omitempty"`
+}
+
+type keysRole struct {
+	trust.RoleStatus
+	Here    []string `json:"here"` // ids of the keys that this machine holds
+	Cluster int64    `json:"cluster_version"`
+}
+
+func printKeys(cmd *cobra.Command, repo *signing.Repository, status api.TrustStatus) error {
+	roles, err := trust.Roles(repo.Root(), repo.Targets())
 	if err != nil {
 		return err
 	}
-	if wantsJSON(cmd) {
-		return printJSON(cmd.OutOrStdout(), map[string]any{
-			"root": trust.RootHash(repo.Root()), "targets_version": summary.Version,
-			"targets_expire": summary.Expires, "cluster": status.ClusterID, "cluster_versions": status.Versions,
-		})
+	mine, err := repo.Keys()
+	if err != nil {
+		return err
 	}
-	rows := [][]string{}
-	for _, role := range []string{"root", "targets", "snapshot", "timestamp"} {
-		v := "-"
-		if n, ok := status.Versions[role]; ok {
-			v = fmt.Sprint(n)
+	report := keysReport{Root: trust.RootHash(repo.First()), Cluster: status.ClusterID}
+	for _, r := range roles {
+		row := keysRole{RoleStatus: r, Cluster: status.Versions[r.Role], Here: []string{}}
+		for _, k := range mine {
+			if slices.Contains(r.Keys, k.ID) {
+				row.Here = append(row.Here, k.ID)
+			}
 		}
-		rows = append(rows, []string{role, v})
+		report.Roles = append(report.Roles, row)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "root %s\ntargets expire %s\n\n", trust.RootHash(repo.Root()), summary.Expires.Format(time.RFC3339))
-	return printTable(cmd.OutOrStdout(), "", []string{"ROLE", "VERSION IN CLUSTER"}, rows)
+	staged, err := signing.ReadStaged(signing.StagedDir(keysDir(cmd)))
+	if err != nil {
+		return err
+	}
+	if report.Staged, err = repo.Standings(staged); err != nil {
+		return err
+	}
+	if wantsJSON(cmd) {
+		return printJSON(cmd.OutOrStdout(), report)
+	}
+	var rows [][]string
+	for _, r := range report.Roles {
+		for _, id := range r.Keys {
+			where := "elsewhere"
+			if slices.Contains(r.Here, id) {
+				where = "here"
+			}
+			rows = append(rows, []string{r.Role, fmt.Sprintf("%d of %d", r.Threshold, len(r.Keys)), id, where, until(r.Expires), orDash(fmt.Sprint(r.Cluster))})
+		}
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "root %s\n\n", report.Root)
+	if err := printTable(cmd.OutOrStdout(), "", []string{"ROLE", "NEEDS", "KEY", "HELD", "EXPIRES", "VERSION IN CLUSTER"}, rows); err != nil {
+		return err
+	}
+	return printStandings(cmd, report.Staged)
+}
+
+// until renders an expiry; the online roles' are the cluster's business.
+func until(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Format(time.DateOnly)
+}
+
+func printStandings(cmd *cobra.Command, standings []signing.Standing) error {
+	if len(standings) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, s := range standings {
+		state := "waits"
+		if s.Complete() {
+			state = "complete"
+		}
+		rows = append(rows, []string{s.File, fmt.Sprint(s.Version), s.By, fmt.Sprintf("%d of %d", len(s.Signed), s.Need), state, orDash(strings.Join(s.Missing, " "))})
+	}
+	fmt.Fprintln(cmd.OutOrStdout())
+	return printTable(cmd.OutOrStdout(), "", []string{"STAGED", "VERSION", "BY", "SIGNED", "STATE", "COULD STILL SIGN"}, rows)
 }

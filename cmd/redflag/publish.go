@@ -22,11 +22,15 @@ func newPublishCommand() *cobra.Command {
 
 The file is hashed and cut into pieces here, uploaded to one node, and signed
 with the key in --keys. The other regions' nodes then fetch it over the swarm,
-one copy per region. Nothing is installed before a rollout says so.`,
+one copy per region. Nothing is installed before a rollout says so.
+
+Where more than one key must sign, the payload is uploaded and the metadata
+staged: hand the staged folder to the next signer (redflag keys sign), and give
+it to the cluster when enough have signed (redflag keys push).`,
 		Example: "  redflag publish ./app-1.4.0.bin --name app --version 1.4.0",
 		Args:    exactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			repo, err := signing.Open(keys)
+			repo, err := signing.Open(keys, keyOptions(cmd))
 			if err != nil {
 				return err
 			}
@@ -35,7 +39,7 @@ one copy per region. Nothing is installed before a rollout says so.`,
 				return err
 			}
 			bar := newBar(cmd.ErrOrStderr())
-			p := &publish.Publisher{Client: client, Keys: repo, Progress: func(step publish.Step, done, total int64) {
+			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, Progress: func(step publish.Step, done, total int64) {
 				bar.update(string(step), done, total)
 			}}
 			a, err := p.File(api.WithCorrelation(cmd.Context(), ""), args[0], name, ver)
@@ -69,6 +73,7 @@ one copy per region. Nothing is installed before a rollout says so.`,
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until every node has the payload")
 	_ = cmd.MarkFlagRequired("name")
 	_ = cmd.MarkFlagRequired("version")
+	addPassphraseFlags(cmd)
 	addClientFlags(cmd)
 	addJSONFlag(cmd)
 	return cmd

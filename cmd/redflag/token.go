@@ -94,8 +94,8 @@ func createToken(cmd *cobra.Command, client *api.Client, req api.CreateTokenRequ
 		return "", resp, err
 	}
 	pin := hex.EncodeToString(resp.RootHash)
-	if repo, err := signing.Open(keys); err == nil {
-		own := trust.RootHash(repo.Root())
+	if repo, err := signing.Open(keys, signing.Options{}); err == nil {
+		own := trust.RootHash(repo.First())
 		if pin != "" && pin != own {
 			return "", resp, api.Errorf(api.CodeConflict, "the cluster's TUF root is not the one in %s", keys).
 				WithHint("use the keys that this cluster was set up with; if nobody changed them, the node is not to be trusted")

@@ -272,6 +272,27 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// The next online key takes effect with the root that names it, in one entry.
+func TestOnlineKey(t *testing.T) {
+	r := newRig(t)
+	next := PutOnlineKey{Sealed: []byte("sealed 2"), Public: []byte("public 2")}
+	r.refuses(api.CodeConflict, next)
+	r.must(InitCluster{"c1", []byte("pem"), []byte("ca"), []byte("sealed 1"), []byte("public 1"), digest("operator")}, next)
+	adopt := PutTrust{Root: &Metadata{1, []byte("x")}, OnlineKey: []byte("public 1")}
+	r.refuses(api.CodeConflict, adopt)
+	adopt.OnlineKey = next.Public
+	adopt.Root.Version = 0
+	r.refuses(api.CodeInvalid, adopt)
+	adopt.Root.Version = 1
+	r.must(adopt)
+	c, ok := r.Cluster()
+	require.True(t, ok)
+	require.Equal(t, "sealed 2 public 2", string(c.SealedOnlineKey)+" "+string(c.OnlineKeyPublic))
+	require.Empty(t, c.NextOnlineKeyPublic)
+	adopt.Root.Version = 2
+	r.refuses(api.CodeConflict, adopt)
+}
+
 func TestSettings(t *testing.T) {
 	r := newRig(t)
 	require.Zero(t, r.Settings().Version)

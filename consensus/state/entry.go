@@ -50,6 +50,7 @@ const (
 	TypeTick            EntryType = 14
 	TypeBatch           EntryType = 25
 	TypeAnnounce        EntryType = 26
+	TypePutOnlineKey    EntryType = 40
 )
 
 // body is what each type of entry carries. apply validates a record before it
@@ -75,6 +76,7 @@ var bodies = map[EntryType]func([]byte) (body, error){
 	TypeChangeSettings:  decodeAs[ChangeSettings],
 	TypeTick:            decodeAs[Tick],
 	TypeAnnounce:        decodeAs[Announce],
+	TypePutOnlineKey:    decodeAs[PutOnlineKey],
 }
 
 // A Batch holds bodies of other types, so it cannot stand in the table that

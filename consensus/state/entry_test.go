@@ -42,6 +42,7 @@ func samples() []body {
 		batchOf(report("a1", says("p1", "r1:a1", api.StateFailed))),
 		RevokeToken{"t1"},
 		RemoveNode{"n1"},
+		PutOnlineKey{Sealed: []byte("next"), Public: []byte("next pkix")},
 	}
 }
 

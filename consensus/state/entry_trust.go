@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"strconv"
 
 	"redflag/api"
@@ -32,6 +33,9 @@ type PutTrust struct {
 	Targets   *Metadata `cbor:"2,keyasint,omitempty"`
 	Snapshot  *Metadata `cbor:"3,keyasint,omitempty"`
 	Timestamp *Metadata `cbor:"4,keyasint,omitempty"`
+	// OnlineKey, if set, is the public half of the next online key, which the
+	// root names and which takes the place of the present one.
+	OnlineKey []byte `cbor:"5,keyasint,omitempty"`
 }
 
 func (PutTrust) entryType() EntryType { return TypePutTrust }
@@ -50,8 +54,45 @@ func (e PutTrust) apply(t *tx) []*api.Error {
 	if len(files) == 0 {
 		return one(api.Errorf(api.CodeInvalid, "no metadata was given"))
 	}
-	return one(t.putTrust(files))
+	if e.OnlineKey == nil {
+		return one(t.putTrust(files))
+	}
+	var c Cluster
+	if !t.get(keyCluster, &c) || !bytes.Equal(c.NextOnlineKeyPublic, e.OnlineKey) {
+		return one(api.Errorf(api.CodeConflict, "the next online key is another one").WithHint("redflag keys rotate online"))
+	}
+	if err := t.putTrust(files); err != nil {
+		return one(err)
+	}
+	c.SealedOnlineKey, c.OnlineKeyPublic = c.SealedNextOnlineKey, c.NextOnlineKeyPublic
+	c.SealedNextOnlineKey, c.NextOnlineKeyPublic = nil, nil
+	t.put(keyCluster, c)
+	return one(nil)
 }
+
+// PutOnlineKey keeps the online key that the next root is to name. Until then
+// it signs nothing.
+type PutOnlineKey struct {
+	Sealed []byte `cbor:"1,keyasint"`
+	Public []byte `cbor:"2,keyasint"` // PKIX DER
+}
+
+func (PutOnlineKey) entryType() EntryType { return TypePutOnlineKey }
+
+func (e PutOnlineKey) apply(t *tx) []*api.Error {
+	var c Cluster
+	if !t.get(keyCluster, &c) {
+		return one(notFounded())
+	}
+	if len(e.Sealed) == 0 || len(e.Public) == 0 {
+		return one(api.Errorf(api.CodeInvalid, "the online key is empty"))
+	}
+	c.SealedNextOnlineKey, c.NextOnlineKeyPublic = e.Sealed, e.Public
+	t.put(keyCluster, c)
+	return one(nil)
+}
+
+func notFounded() *api.Error { return api.Errorf(api.CodeConflict, "the cluster is not founded yet") }
 
 type roleFile struct {
 	role string

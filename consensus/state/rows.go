@@ -15,6 +15,9 @@ type Cluster struct {
 	OnlineKeyPublic   []byte    `cbor:"5,keyasint"` // PKIX DER
 	OperatorTokenHash []byte    `cbor:"6,keyasint"` // SHA-256
 	CreatedAt         time.Time `cbor:"7,keyasint"`
+	// The online key that the next root is to name.
+	SealedNextOnlineKey []byte `cbor:"8,keyasint,omitempty"`
+	NextOnlineKeyPublic []byte `cbor:"9,keyasint,omitempty"`
 }
 
 type tokenRow struct {

@@ -1,7 +1,6 @@
 package signing
 
 import (
-	"crypto"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -22,34 +21,37 @@ import (
 // version never changes its meaning; agents that have it would not notice.
 var ErrTargetExists = errors.New("this version was published before with other content (publish a new version)")
 
+// ErrIncomplete says that metadata waits for the signatures of other people.
+var ErrIncomplete = errors.New("more signatures are needed (pass the staged folder on: redflag keys sign)")
+
 // Repository is the operator's side of the TUF repository. It is not safe for
 // concurrent use. Two operators with copies of the keys are kept apart by the
 // cluster, which accepts only newer targets than it has.
 type Repository struct {
 	dir     string
-	signer  crypto.Signer // of targets
-	root    []byte
-	targets []byte // the newest that a cluster is known to have
+	ring    *keyring
+	first   []byte // the root that tokens pin
+	root    []byte // the newest that a cluster is known to have
+	targets []byte // likewise
 }
 
+func firstPath(dir string) string   { return filepath.Join(dir, "1.root.json") }
 func rootPath(dir string) string    { return filepath.Join(dir, "root.json") }
 func targetsPath(dir string) string { return filepath.Join(dir, "targets.json") }
 
-// Open returns the repository in dir, or ErrNoKeys. It does not need the root
-// key, which may be kept elsewhere.
-func Open(dir string) (*Repository, error) {
-	r := &Repository{dir: dir}
+// Open returns the repository in dir, or ErrNoKeys. It needs no key and no
+// passphrase: both may be kept elsewhere until something is to be signed.
+func Open(dir string, opts Options) (*Repository, error) {
+	r := &Repository{dir: dir, ring: newKeyring(dir, opts)}
 	var err error
-	if r.root, err = readFile(rootPath(dir)); err != nil {
-		return nil, fmt.Errorf("open signing keys: %w", err)
+	for path, into := range map[string]*[]byte{
+		firstPath(dir): &r.first, rootPath(dir): &r.root, targetsPath(dir): &r.targets,
+	} {
+		if *into, err = readFile(path); err != nil {
+			return nil, fmt.Errorf("open signing keys: %w", err)
+		}
 	}
-	if r.targets, err = readFile(targetsPath(dir)); err != nil {
-		return nil, fmt.Errorf("open signing keys: %w", err)
-	}
-	if r.signer, err = loadKey(dir, metadata.TARGETS); err != nil {
-		return nil, fmt.Errorf("open signing keys: %w", err)
-	}
-	if _, err := r.check(r.targets); err != nil {
+	if err := trust.CheckRootUpdate(nil, r.root); err != nil {
 		return nil, fmt.Errorf("open signing keys: local %w", err)
 	}
 	return r, nil
@@ -63,11 +65,20 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// Root returns the signed root metadata.
+// First returns the first root metadata, whose hash tokens pin.
+func (r *Repository) First() []byte { return r.first }
+
+// Root returns the newest signed root metadata.
 func (r *Repository) Root() []byte { return r.root }
 
 // Targets returns the signed targets metadata of the last Commit.
 func (r *Repository) Targets() []byte { return r.targets }
+
+// Keys returns the keys that this machine can sign with.
+func (r *Repository) Keys() ([]Key, error) { return r.ring.list() }
+
+// NewKey makes a key in the directory, to be granted a role by ChangeRoot.
+func (r *Repository) NewKey(name string) (Key, error) { return NewKey(r.dir, name, r.ring.opts) }
 
 // AddTarget returns new targets metadata that names t besides all that was
 // named before. current is what the cluster has in force, or nil to start from
@@ -76,12 +87,13 @@ func (r *Repository) Targets() []byte { return r.targets }
 // and a cluster restored from a backup gets everything again.
 //
 // The result is one version after the newer of both and not yet stored: call
-// Commit once the cluster has acknowledged it. Errors are ErrTargetExists, or
-// trust's where current or t is not to be believed.
+// Commit once the cluster has acknowledged it. With ErrIncomplete it carries the
+// signatures of this machine's keys and waits for others. Other errors are
+// ErrTargetExists, or trust's where current or t is not to be believed.
 func (r *Repository) AddTarget(current []byte, t trust.Target, now time.Time) ([]byte, error) {
 	signed, err := r.addTarget(current, t, now)
 	if err != nil {
-		return nil, fmt.Errorf("sign target %s: %w", t.Path, err)
+		return signed, fmt.Errorf("sign target %s: %w", t.Path, err)
 	}
 	return signed, nil
 }
@@ -109,13 +121,33 @@ func (r *Repository) addTarget(current []byte, t trust.Target, now time.Time) ([
 	if m.Signed.Targets[t.Path], err = fileOf(t); err != nil {
 		return nil, err
 	}
-	signed, err := r.sign(m)
+	m.ClearSignatures()
+	signed, err := r.signTargets(r.root, m)
 	if err != nil {
 		return nil, err
 	}
 	// An expired root or too many targets come to light here, not on the agents.
 	_, err = trust.CheckTargets(r.root, signed, now)
+	if errors.Is(err, trust.ErrSignature) {
+		return signed, ErrIncomplete
+	}
 	return signed, err
+}
+
+// signTargets adds the signatures of this machine's keys that root names.
+func (r *Repository) signTargets(root []byte, m *metadata.Metadata[metadata.TargetsType]) ([]byte, error) {
+	roles, err := trust.Parse[metadata.RootType](root)
+	if err != nil {
+		return nil, err
+	}
+	signers, err := r.ring.signers(roles.Signed.Roles[metadata.TARGETS].KeyIDs)
+	if err != nil {
+		return nil, err
+	}
+	if len(signers) == 0 {
+		return nil, fmt.Errorf("no key of targets is in %s: %w", r.ring.dir, ErrNoKeys)
+	}
+	return tufsign.Add(m, signers...)
 }
 
 // newer returns current or the local targets, whichever has the higher version.
@@ -146,22 +178,18 @@ func (r *Repository) Commit(targets []byte) error {
 	if err != nil {
 		return fmt.Errorf("commit targets: %w", err)
 	}
-	local, err := r.check(r.targets)
+	local, err := trust.Parse[metadata.TargetsType](r.targets)
 	if err != nil {
 		return fmt.Errorf("commit targets: local %w", err)
 	}
-	if next.Version < local.Version {
-		return fmt.Errorf("commit targets: %w: version %d, the local one is %d", trust.ErrRollback, next.Version, local.Version)
+	if next.Version < local.Signed.Version {
+		return fmt.Errorf("commit targets: %w: version %d, the local one is %d", trust.ErrRollback, next.Version, local.Signed.Version)
 	}
 	if err := durable.WriteFile(targetsPath(r.dir), targets, 0o644); err != nil {
 		return fmt.Errorf("commit targets: %w", err)
 	}
 	r.targets = targets
 	return nil
-}
-
-func (r *Repository) sign(m *metadata.Metadata[metadata.TargetsType]) ([]byte, error) {
-	return tufsign.Sign(m, r.signer)
 }
 
 // fileOf returns a target as TUF has it.

@@ -19,7 +19,7 @@ func initKeys(t *testing.T, dir string, now time.Time) *signing.Repository {
 	t.Helper()
 	_, public, err := online.NewKey()
 	require.NoError(t, err)
-	r, err := signing.Init(dir, public, now)
+	r, err := signing.Init(dir, signing.Plan{Online: public}, signing.Options{}, now)
 	require.NoError(t, err)
 	require.NoError(t, trust.CheckOnlineKey(r.Root(), public))
 	return r
@@ -51,34 +51,36 @@ func TestInit(t *testing.T) {
 	require.Equal(t, int64(1), summary.Version)
 	require.Empty(t, summary.Targets)
 
-	again, err := signing.Open(dir)
+	again, err := signing.Open(dir, signing.Options{})
 	require.NoError(t, err)
 	require.Equal(t, r.Root(), again.Root())
 	require.Equal(t, r.Targets(), again.Targets())
 
 	_, public, err := online.NewKey()
 	require.NoError(t, err)
-	_, err = signing.Init(dir, public, time.Now())
+	_, err = signing.Init(dir, signing.Plan{Online: public}, signing.Options{}, time.Now())
 	require.ErrorIs(t, err, signing.ErrKeysExist)
-	_, err = signing.Init(t.TempDir(), []byte("no key"), time.Now())
+	_, err = signing.Init(t.TempDir(), signing.Plan{Online: []byte("no key")}, signing.Options{}, time.Now())
 	require.Error(t, err)
 }
 
 func TestOpenWithoutKeys(t *testing.T) {
-	_, err := signing.Open(t.TempDir())
+	_, err := signing.Open(t.TempDir(), signing.Options{})
 	require.ErrorIs(t, err, signing.ErrNoKeys)
 	require.ErrorContains(t, err, "redflag keys init")
 
 	dir := t.TempDir()
 	initKeys(t, dir, time.Now())
 	require.NoError(t, os.Remove(filepath.Join(dir, "keys", "root.pem")))
-	_, err = signing.Open(dir)
+	_, err = signing.Open(dir, signing.Options{})
 	require.NoError(t, err, "the root key can be kept elsewhere")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys", "targets.pem"), []byte("rubbish"), 0o600))
-	_, err = signing.Open(dir)
+	r, err := signing.Open(dir, signing.Options{})
+	require.NoError(t, err)
+	_, err = r.AddTarget(nil, target("1.0", "one"), time.Now())
 	require.ErrorContains(t, err, "PKCS #8")
 	require.NoError(t, os.Remove(filepath.Join(dir, "keys", "targets.pem")))
-	_, err = signing.Open(dir)
+	_, err = r.AddTarget(nil, target("1.0", "one"), time.Now())
 	require.ErrorIs(t, err, signing.ErrNoKeys)
 }
 
@@ -101,7 +103,7 @@ func TestAddTarget(t *testing.T) {
 	_, err = r.AddTarget(nil, target("latest", "one"), time.Now())
 	require.ErrorIs(t, err, trust.ErrMalformed)
 
-	reopened, err := signing.Open(dir)
+	reopened, err := signing.Open(dir, signing.Options{})
 	require.NoError(t, err)
 	require.Equal(t, signed, reopened.Targets())
 }
@@ -114,7 +116,7 @@ func TestAddTargetOnWhatTheClusterHas(t *testing.T) {
 	require.NoError(t, os.CopyFS(elsewhere, os.DirFS(dir)))
 	second := add(t, r, "2.0")
 
-	colleague, err := signing.Open(elsewhere)
+	colleague, err := signing.Open(elsewhere, signing.Options{})
 	require.NoError(t, err)
 	third, err := colleague.AddTarget(second, target("3.0", "3.0"), now)
 	require.NoError(t, err)
@@ -150,7 +152,7 @@ func TestExpiry(t *testing.T) {
 	now := time.Now()
 	dir := t.TempDir()
 	initKeys(t, dir, now.Add(-100*24*time.Hour))
-	r, err := signing.Open(dir)
+	r, err := signing.Open(dir, signing.Options{})
 	require.NoError(t, err)
 	_, err = trust.CheckTargets(r.Root(), r.Targets(), now)
 	require.ErrorIs(t, err, trust.ErrExpired)

@@ -47,7 +47,7 @@ func NewRepository(tb testing.TB) *Repository {
 		tb: tb, now: time.Now(), dir: tb.TempDir(), online: signer,
 		files: map[string][]byte{}, past: map[int64][]byte{},
 	}
-	r.keys, err = signing.Init(r.dir, public, r.now)
+	r.keys, err = signing.Init(r.dir, signing.Plan{Online: public}, signing.Options{}, r.now)
 	require.NoError(tb, err)
 	r.Put("1.root.json", r.keys.Root())
 	r.serve(r.keys.Targets())
