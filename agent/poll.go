@@ -162,7 +162,7 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 	}
 	p.lastIndex = max(p.lastIndex, resp.Index)
 	changed := p.mesh.nodes.learn(resp.Nodes)
-	if resp.Settings != nil && *resp.Settings != p.settings {
+	if resp.Settings != nil && resp.Settings.Version != p.settings.Version {
 		p.settings = *resp.Settings
 		p.limits.apply(p.settings)
 		changed = true

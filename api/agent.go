@@ -108,6 +108,27 @@ type AgentSettings struct {
 	Debug         bool   `json:"debug"`
 	DownloadLimit Rate   `json:"download_limit"`
 	UploadLimit   Rate   `json:"upload_limit"`
+	// Values are the settings of an agent's scope that differ from their
+	// defaults, all layers considered.
+	Values map[SettingKey]string `json:"values,omitempty"`
+}
+
+// Settings returns the values to be read by key.
+func (s AgentSettings) Settings() Settings { return Settings{Version: s.Version, Values: s.Values} }
+
+// NewAgentSettings returns what effective settings mean for an agent.
+func NewAgentSettings(s Settings) AgentSettings {
+	out := AgentSettings{
+		Version: s.Version, Debug: s.Bool(SettingDebug),
+		DownloadLimit: s.Rate(SettingAgentDownload), UploadLimit: s.Rate(SettingAgentUpload),
+		Values: map[SettingKey]string{},
+	}
+	for k, v := range s.Values {
+		if spec, ok := Spec(k); ok && (spec.Scope == ScopeAgent || spec.Scope == ScopeEvery) {
+			out.Values[k] = v
+		}
+	}
+	return out
 }
 
 // AnnounceRequest tells a tracker that the caller takes part in a swarm. The

@@ -21,6 +21,8 @@ const (
 	CodeNotFound Code = "not_found"
 	// CodeConflict says the change contradicts the present state.
 	CodeConflict Code = "conflict"
+	// CodeStale says the caller's If-Match names an older version.
+	CodeStale Code = "stale"
 	// CodeTooLarge says the request exceeds a configured size.
 	CodeTooLarge Code = "too_large"
 	// CodeUnavailable says this server cannot answer now; another one might.
@@ -42,6 +44,7 @@ var statusOfCode = map[Code]int{
 	CodeDenied:          http.StatusForbidden,
 	CodeNotFound:        http.StatusNotFound,
 	CodeConflict:        http.StatusConflict,
+	CodeStale:           http.StatusPreconditionFailed,
 	CodeTooLarge:        http.StatusRequestEntityTooLarge,
 	CodeUnavailable:     http.StatusServiceUnavailable,
 	CodeBehind:          http.StatusMisdirectedRequest,

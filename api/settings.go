@@ -14,6 +14,8 @@ const (
 	SettingDuration SettingType = "duration"
 	SettingRate     SettingType = "rate"
 	SettingBytes    SettingType = "bytes"
+	SettingInt      SettingType = "int"
+	SettingText     SettingType = "text"
 )
 
 // SettingKey names a replicated setting.
@@ -34,29 +36,68 @@ const (
 	SettingPayloadMax      SettingKey = "payload.max_size"
 )
 
+// SettingScope says whom a setting is about, and so on which layers it can be
+// set.
+type SettingScope string
+
+// The scopes of a setting.
+const (
+	// ScopeCluster is one value for all: the cluster layer only.
+	ScopeCluster SettingScope = "cluster"
+	// ScopeNode can differ by region and by node.
+	ScopeNode SettingScope = "node"
+	// ScopeAgent can differ by region, by label selector and by agent.
+	ScopeAgent SettingScope = "agent"
+	// ScopeEvery is about nodes and agents alike.
+	ScopeEvery SettingScope = "every"
+)
+
 // SettingSpec describes one setting: what it affects, its default and range.
 type SettingSpec struct {
-	Key         SettingKey  `json:"key"`
-	Type        SettingType `json:"type"`
-	Default     string      `json:"default"`
-	Min         string      `json:"min,omitempty"`
-	Max         string      `json:"max,omitempty"`
-	Description string      `json:"description"`
+	Key         SettingKey   `json:"key"`
+	Type        SettingType  `json:"type"`
+	Default     string       `json:"default"`
+	Min         string       `json:"min,omitempty"`
+	Max         string       `json:"max,omitempty"`
+	Scope       SettingScope `json:"scope"`
+	Description string       `json:"description"` // what it affects
+	// Unit is how a value is written.
+	Unit string `json:"unit"`
+	// Check refuses values of a SettingText that are not of its form.
+	Check func(value string) error `json:"-"`
 }
 
 // SettingSpecs is the schema, in the order that people read it.
-var SettingSpecs = []SettingSpec{
-	{SettingDebug, SettingBool, "false", "", "", "debug lines in the logs of every node and agent"},
-	{SettingPollIdle, SettingDuration, "60s", "1s", "24h", "poll interval of an agent with nothing to do"},
-	{SettingPollPending, SettingDuration, "5s", "100ms", "1h", "poll interval when a command waits for the agent"},
-	{SettingPollDownloading, SettingDuration, "10s", "100ms", "1h", "poll interval while an agent downloads"},
-	{SettingPollInstalling, SettingDuration, "5s", "100ms", "1h", "poll interval while an agent installs"},
-	{SettingPollFailing, SettingDuration, "10s", "100ms", "1h", "poll interval of an agent whose last command failed"},
-	{SettingAgentDownload, SettingRate, "unlimited", "64kbit", "", "swarm download cap of each agent, on the wire"},
-	{SettingAgentUpload, SettingRate, "unlimited", "64kbit", "", "swarm upload cap of each agent, on the wire"},
-	{SettingNodeUpload, SettingRate, "unlimited", "64kbit", "", "swarm upload cap of each node, on the wire"},
-	{SettingNodeDownload, SettingRate, "unlimited", "64kbit", "", "swarm download cap of each node, on the wire"},
-	{SettingPayloadMax, SettingBytes, "16GiB", "1KiB", "1TiB", "largest payload that may be published"},
+var SettingSpecs = withUnits([]SettingSpec{
+	{Key: SettingDebug, Type: SettingBool, Default: "false", Scope: ScopeEvery, Description: "debug lines in the logs of nodes and agents"},
+	{Key: SettingPollIdle, Type: SettingDuration, Default: "60s", Min: "1s", Max: "24h", Scope: ScopeAgent, Description: "poll interval of an agent with nothing to do"},
+	{Key: SettingPollPending, Type: SettingDuration, Default: "5s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval when a command waits for the agent"},
+	{Key: SettingPollDownloading, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval while an agent downloads"},
+	{Key: SettingPollInstalling, Type: SettingDuration, Default: "5s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval while an agent installs"},
+	{Key: SettingPollFailing, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval of an agent whose last command failed"},
+	{Key: SettingAgentDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm download cap of each agent, on the wire"},
+	{Key: SettingAgentUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm upload cap of each agent, on the wire"},
+	{Key: SettingNodeUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm upload cap of each node, on the wire"},
+	{Key: SettingNodeDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm download cap of each node, on the wire"},
+	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},
+})
+
+var unitOfType = map[SettingType]string{
+	SettingBool:     "true or false",
+	SettingDuration: "a duration, such as 30s or 5m",
+	SettingRate:     "bits per second, such as 8mbit, or unlimited",
+	SettingBytes:    "bytes, such as 512MiB",
+	SettingInt:      "a whole number",
+	SettingText:     "text",
+}
+
+func withUnits(specs []SettingSpec) []SettingSpec {
+	for i := range specs {
+		if specs[i].Unit == "" {
+			specs[i].Unit = unitOfType[specs[i].Type]
+		}
+	}
+	return specs
 }
 
 // Spec returns the schema of a key.
@@ -75,6 +116,9 @@ func CheckSetting(key SettingKey, value string) error {
 	if !ok {
 		return Errorf(CodeInvalid, "setting %q is not known", key).WithHint("redflag settings lists them")
 	}
+	if spec.Type == SettingText {
+		return spec.checkText(value)
+	}
 	v, err := spec.number(value)
 	if err != nil {
 		return Errorf(CodeInvalid, "setting %s: %v", key, err)
@@ -87,6 +131,22 @@ func CheckSetting(key SettingKey, value string) error {
 	}
 	if hi, _ := spec.number(spec.Max); spec.Max != "" && v > hi {
 		return Errorf(CodeInvalid, "setting %s: %s is above the maximum of %s", key, value, spec.Max)
+	}
+	return nil
+}
+
+// MaxSettingValue bounds a value, in bytes.
+const MaxSettingValue = 4 << 10
+
+func (s SettingSpec) checkText(value string) error {
+	if len(value) > MaxSettingValue {
+		return Errorf(CodeInvalid, "setting %s: %d bytes are too many", s.Key, len(value)).WithHint("use %d at most", MaxSettingValue)
+	}
+	if s.Check == nil {
+		return nil
+	}
+	if err := s.Check(value); err != nil {
+		return Errorf(CodeInvalid, "setting %s: %v", s.Key, err)
 	}
 	return nil
 }
@@ -109,13 +169,22 @@ func (s SettingSpec) number(value string) (int64, error) {
 	case SettingRate:
 		r, err := ParseRate(value)
 		return int64(r), err
+	case SettingInt:
+		v, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return 0, Errorf(CodeInvalid, "%q is not a whole number", value)
+		}
+		return v, nil
+	case SettingText:
+		return 0, nil
 	default:
 		b, err := ParseBytes(value)
 		return int64(b), err
 	}
 }
 
-// Settings is the replicated settings at one version. A key that is not in
+// Settings is the replicated settings at one version, as one layer has them or
+// as all layers together mean them for one node or agent. A key that is not in
 // Values has its default.
 type Settings struct {
 	Version uint64                `json:"version"` // log index of the last change
@@ -152,23 +221,5 @@ func (s Settings) Rate(key SettingKey) Rate { return Rate(s.number(key)) }
 // Bytes returns the value of a SettingBytes.
 func (s Settings) Bytes(key SettingKey) int64 { return s.number(key) }
 
-// SettingsChange sets keys; an empty value puts a key back to its default.
-type SettingsChange struct {
-	Values map[SettingKey]string `json:"values"`
-}
-
-// Validate returns a CodeInvalid error when any of the changes is not possible.
-func (c *SettingsChange) Validate() error {
-	if len(c.Values) == 0 {
-		return Errorf(CodeInvalid, "no setting was named").WithHint("redflag settings set KEY=VALUE")
-	}
-	for k, v := range c.Values {
-		if _, ok := Spec(k); ok && v == "" {
-			continue
-		}
-		if err := CheckSetting(k, v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Int returns the value of a SettingInt.
+func (s Settings) Int(key SettingKey) int64 { return s.number(key) }

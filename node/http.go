@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"redflag/api"
@@ -34,6 +36,26 @@ type handler func(r *http.Request) (any, error)
 type rawAnswer struct {
 	contentType string
 	body        []byte
+}
+
+// tagged is an answer with the version of what it shows, for If-Match.
+type tagged struct {
+	version uint64
+	value   any
+}
+
+// ifMatch reads the version that a change is based on, if the caller names one.
+func ifMatch(r *http.Request, version *uint64) error {
+	tag := r.Header.Get("If-Match")
+	if tag == "" || tag == "*" {
+		return nil
+	}
+	v, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
+	if err != nil {
+		return api.Errorf(api.CodeStale, "If-Match %.40q is no version", tag).WithHint("send the ETag of the last answer")
+	}
+	*version = v
+	return nil
 }
 
 // serve turns a handler into an http.Handler: one place that bounds the body,
@@ -72,6 +94,10 @@ func writeAnswer(w http.ResponseWriter, status int, out any) {
 		w.WriteHeader(status)
 		_, _ = w.Write(raw.body)
 		return
+	}
+	if t, ok := out.(tagged); ok {
+		w.Header().Set("ETag", strconv.Quote(strconv.FormatUint(t.version, 10)))
+		out = t.value
 	}
 	if out == nil {
 		out = struct{}{}

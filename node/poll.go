@@ -59,14 +59,11 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	if err := n.handOut(ctx, id.ID, req.Held, &resp); err != nil {
 		return nil, err
 	}
-	settings := n.state().Settings()
+	self, _ := n.state().Agent(id.ID)
+	settings := n.state().SettingsFor(self.Target())
 	if settings.Version != req.SettingsVersion || req.SettingsVersion == 0 {
-		resp.Settings = &api.AgentSettings{
-			Version:       settings.Version,
-			Debug:         settings.Bool(api.SettingDebug),
-			DownloadLimit: settings.Rate(api.SettingAgentDownload),
-			UploadLimit:   settings.Rate(api.SettingAgentUpload),
-		}
+		mine := api.NewAgentSettings(settings)
+		resp.Settings = &mine
 	}
 	resp.NextPoll = nextPoll(settings, req.Activity, len(resp.Commands) > 0)
 	resp.Index = n.state().Applied()

@@ -51,6 +51,8 @@ const (
 	TypeBatch           EntryType = 25
 	TypeAnnounce        EntryType = 26
 	TypePutOnlineKey    EntryType = 40
+
+	TypeEditSettings EntryType = 60
 )
 
 // body is what each type of entry carries. apply validates a record before it
@@ -77,6 +79,8 @@ var bodies = map[EntryType]func([]byte) (body, error){
 	TypeTick:            decodeAs[Tick],
 	TypeAnnounce:        decodeAs[Announce],
 	TypePutOnlineKey:    decodeAs[PutOnlineKey],
+
+	TypeEditSettings: decodeAs[EditSettings],
 }
 
 // A Batch holds bodies of other types, so it cannot stand in the table that

@@ -5,7 +5,8 @@ import (
 )
 
 // ChangeSettings sets keys, all or none; an empty value puts a key back to its
-// default. The version of the settings is the entry's log index.
+// default. The version of the settings is the entry's log index. EditSettings
+// has taken its place; logs still hold it.
 type ChangeSettings struct {
 	Values map[api.SettingKey]string `cbor:"1,keyasint"`
 	By     string                    `cbor:"2,keyasint,omitempty"`
@@ -30,7 +31,10 @@ func (e ChangeSettings) apply(t *tx) []*api.Error {
 			row.Values[k] = v
 		}
 	}
+	for k := range e.Values {
+		delete(row.Details, k)
+	}
 	row.Version, row.By = t.index, e.By
-	t.put(keySettings, row)
+	t.putLayer(api.SettingsLayer{}, row)
 	return one(nil)
 }

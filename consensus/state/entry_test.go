@@ -43,6 +43,12 @@ func samples() []body {
 		RevokeToken{"t1"},
 		RemoveNode{"n1"},
 		PutOnlineKey{Sealed: []byte("next"), Public: []byte("next pkix")},
+		EditSettings{
+			Layer: "label:role=kiosk", Values: map[api.SettingKey]string{api.SettingPollIdle: "30s", api.SettingDebug: "true"},
+			For: time.Hour, By: "operator", CorrelationID: hexDigest("s")[:32],
+		},
+		EditSettings{Undoes: 1, By: "operator"},
+		EditSettings{Layer: "agent:a1", Values: map[api.SettingKey]string{api.SettingDebug: "true"}, By: "operator"},
 	}
 }
 

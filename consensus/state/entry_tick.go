@@ -14,6 +14,7 @@ func (Tick) entryType() EntryType { return TypeTick }
 
 func (Tick) apply(t *tx) []*api.Error {
 	t.put(keyTick, tickRow{At: t.now})
+	t.expireSettings()
 	return one(nil)
 }
 

@@ -20,6 +20,8 @@ type index struct {
 	byRegion map[string]*roaring.Bitmap
 	byLabel  map[string]*roaring.Bitmap // "key=value"
 
+	settings *settingsIndex
+
 	active []*activeRollout // in order of creation
 	byID   map[string]*activeRollout
 }
@@ -37,6 +39,7 @@ type activeRollout struct {
 func newIndex() *index {
 	return &index{
 		ordinals: map[string]uint32{},
+		settings: newSettingsIndex(),
 		all:      roaring.New(),
 		byRegion: map[string]*roaring.Bitmap{},
 		byLabel:  map[string]*roaring.Bitmap{},
@@ -57,6 +60,9 @@ func loadIndex(r pebble.Reader) (*index, error) {
 		return true, err
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := x.settings.load(r); err != nil {
 		return nil, err
 	}
 	from, to = kindSpan(keyOrder)

@@ -16,6 +16,9 @@ const (
 	keyProgress  = 0x09 // rollout id: counts
 	keyOrder     = 0x0A // log index of the creation: rollout id
 	keyExecution = 0x0B // rollout id, agent ordinal
+
+	keySettingsLayer   = 0x3C // layer: all but the cluster's
+	keySettingsHistory = 0x3D // number of the change
 )
 
 var (
@@ -44,6 +47,10 @@ func artifactKey(name, version string) []byte {
 
 func orderKey(index uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{keyOrder}, index)
+}
+
+func historyKey(change uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{keySettingsHistory}, change)
 }
 
 func executionKey(rolloutID string, ordinal uint32) []byte {

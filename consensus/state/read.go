@@ -164,13 +164,6 @@ func (m *Machine) Artifact(name, version string) (api.Artifact, bool) {
 // Artifacts returns the published versions in order of name and version.
 func (m *Machine) Artifacts() []api.Artifact { return readAll[api.Artifact](m, keyArtifact) }
 
-// Settings returns the replicated settings.
-func (m *Machine) Settings() api.Settings {
-	var row settingsRow
-	m.read(keySettings, &row)
-	return api.Settings{Version: row.Version, Values: row.Values}
-}
-
 // TrustFile returns a file of the TUF repository by its name, such as
 // "3.root.json" or "timestamp.json".
 func (m *Machine) TrustFile(name string) ([]byte, bool) {

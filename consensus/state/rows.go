@@ -35,6 +35,17 @@ type settingsRow struct {
 	Version uint64                    `cbor:"1,keyasint"`
 	Values  map[api.SettingKey]string `cbor:"2,keyasint"`
 	By      string                    `cbor:"3,keyasint,omitempty"`
+	// Details says who set what when; values of the first entry type have none.
+	Details map[api.SettingKey]settingDetail `cbor:"4,keyasint,omitempty"`
+	// Changes counts the changes of all layers. It stands in the cluster's row.
+	Changes uint64 `cbor:"5,keyasint,omitempty"`
+}
+
+type settingDetail struct {
+	By      string    `cbor:"1,keyasint,omitempty"`
+	At      time.Time `cbor:"2,keyasint"`
+	Expires time.Time `cbor:"3,keyasint,omitzero"`
+	Change  uint64    `cbor:"4,keyasint"`
 }
 
 // rolloutRow is what a rollout was created as. Its members are a bitmap in a
