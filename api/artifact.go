@@ -29,6 +29,8 @@ type TargetCustom struct {
 	FileName    string `json:"file_name"`
 	InfoHash    string `json:"info_hash"`
 	PieceLength int64  `json:"piece_length"`
+	// Install says how the payload is put on a machine; nil for a plain file.
+	Install *Install `json:"install,omitempty"`
 }
 
 // PublishRequest makes an uploaded payload an artifact. Targets is the signed

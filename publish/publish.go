@@ -19,6 +19,7 @@ import (
 
 	"redflag/api"
 	"redflag/p2p"
+	"redflag/payload/archive"
 	"redflag/trust"
 	"redflag/trust/signing"
 )
@@ -78,8 +79,10 @@ func InitTrust(ctx context.Context, client *api.Client, dir string, plan signing
 	return repo, nil
 }
 
-// File publishes the file at path as version of name.
-func (p *Publisher) File(ctx context.Context, path, name, version string) (api.Artifact, error) {
+// File publishes the file at path as version of name. how says how agents
+// install it; nil means as a plain file. What an archive unpacks to is measured
+// here, and signed.
+func (p *Publisher) File(ctx context.Context, path, name, version string, how *api.Install) (api.Artifact, error) {
 	if err := errors.Join(api.CheckID("artifact", name), api.CheckID("version", version), trust.CheckVersion(version)); err != nil {
 		return api.Artifact{}, err
 	}
@@ -89,14 +92,36 @@ func (p *Publisher) File(ctx context.Context, path, name, version string) (api.A
 		}
 		return api.Artifact{}, err
 	}
+	how, err := measured(path, how)
+	if err != nil {
+		return api.Artifact{}, err
+	}
 	target, err := p.describe(path, name, version)
 	if err != nil {
 		return api.Artifact{}, err
 	}
+	target.Custom.Install = how
 	if err := p.upload(ctx, path, target); err != nil {
 		return api.Artifact{}, err
 	}
 	return p.sign(ctx, target)
+}
+
+// measured completes how with what the archive at path unpacks to.
+func measured(path string, how *api.Install) (*api.Install, error) {
+	if how == nil {
+		return nil, nil //nolint:nilnil // a plain file needs no word
+	}
+	out := *how
+	if k := how.Kind(); k == api.InstallArchive || k == api.InstallExec {
+		size, err := archive.Measure(path)
+		if err != nil {
+			return nil, api.Errorf(api.CodeInvalid, "%s: %v", path, err).
+				WithHint("pack a tar, tar.gz, tar.zst or zip of plain files, folders and links that stay inside")
+		}
+		out.UnpackedSize, out.UnpackedFiles = max(size.Bytes, 1), size.Files
+	}
+	return &out, out.Validate()
 }
 
 // describe hashes the file and makes its torrent in one pass.
@@ -196,7 +221,7 @@ func (p *Publisher) sign(ctx context.Context, t trust.Target) (api.Artifact, err
 func (p *Publisher) signed(current []byte, t trust.Target) ([]byte, error) {
 	if current != nil {
 		in, err := trust.CheckTargets(p.Keys.Root(), current, time.Now())
-		if err == nil && in.Targets[t.Path] == t {
+		if err == nil && t.Equal(in.Targets[t.Path]) {
 			return current, nil
 		}
 	}

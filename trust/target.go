@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -25,6 +26,9 @@ type Target struct {
 	SHA256 string // of the whole payload, lower-case hex
 	Custom api.TargetCustom
 }
+
+// Equal reports whether t and o were signed over the same content.
+func (t Target) Equal(o Target) bool { return reflect.DeepEqual(t, o) }
 
 // Validate returns an ErrMalformed error for a target that must be neither
 // signed nor installed.
@@ -47,6 +51,9 @@ func (t *Target) Validate() error {
 		return t.malformed("a length of %d bytes is out of range", t.Length)
 	case c.PieceLength < minPieceLength || c.PieceLength > maxPieceLength || c.PieceLength&(c.PieceLength-1) != 0:
 		return t.malformed("a piece length of %d bytes is not a power of two from 16 KiB to 64 MiB", c.PieceLength)
+	}
+	if err := c.Install.Validate(); err != nil {
+		return t.malformed("install: %v", err)
 	}
 	return CheckVersion(c.Version)
 }

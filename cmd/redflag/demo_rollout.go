@@ -26,7 +26,7 @@ func (d *demo) rollOut(ctx context.Context) (summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, demoRollout)
 	defer cancel()
 	p := &publish.Publisher{Client: d.client, Keys: d.repo}
-	artifact, err := p.File(ctx, d.payload, demoArtifact, demoVersion)
+	artifact, err := p.File(ctx, d.payload, demoArtifact, demoVersion, nil)
 	if err != nil {
 		return summary{}, err
 	}

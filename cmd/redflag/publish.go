@@ -13,6 +13,7 @@ import (
 
 func newPublishCommand() *cobra.Command {
 	var name, ver, keys string
+	var how installFlags
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:     "publish FILE",
@@ -24,12 +25,24 @@ The file is hashed and cut into pieces here, uploaded to one node, and signed
 with the key in --keys. The other regions' nodes then fetch it over the swarm,
 one copy per region. Nothing is installed before a rollout says so.
 
+How agents install it is signed too. --type is file (the default), archive (a
+tar, tar.gz, tar.zst or zip), deb, exec (an archive of scripts: pre, install,
+verify, commit, rollback), self (the agent's own binary) or module (an update
+module of the machine, docs/modules.md). Each --check must pass within
+--check-within after the install, else the machine goes back by itself.
+
 Where more than one key must sign, the payload is uploaded and the metadata
 staged: hand the staged folder to the next signer (redflag keys sign), and give
 it to the cluster when enough have signed (redflag keys push).`,
-		Example: "  redflag publish ./app-1.4.0.bin --name app --version 1.4.0",
-		Args:    exactArgs("FILE"),
+		Example: `  redflag publish ./app-1.4.0.bin --name app --version 1.4.0
+  redflag publish ./site.tar.zst --name site --version 7 --type archive --check http:http://127.0.0.1/healthz
+  redflag publish ./agent_2.1_amd64.deb --name agent --version 2.1 --type deb --check unit:agent.service --check-within 2m`,
+		Args: exactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			install, err := how.install()
+			if err != nil {
+				return err
+			}
 			repo, err := signing.Open(keys, keyOptions(cmd))
 			if err != nil {
 				return err
@@ -42,7 +55,7 @@ it to the cluster when enough have signed (redflag keys push).`,
 			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, Progress: func(step publish.Step, done, total int64) {
 				bar.update(string(step), done, total)
 			}}
-			a, err := p.File(api.WithCorrelation(cmd.Context(), ""), args[0], name, ver)
+			a, err := p.File(api.WithCorrelation(cmd.Context(), ""), args[0], name, ver, install)
 			bar.done()
 			if err != nil {
 				return err
@@ -71,6 +84,7 @@ it to the cluster when enough have signed (redflag keys push).`,
 	f.StringVar(&ver, "version", "", "version, such as 1.4.0; agents refuse to go back to an older one")
 	f.StringVar(&keys, "keys", defaultKeysDir(), "folder of the signing keys")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until every node has the payload")
+	how.add(f)
 	_ = cmd.MarkFlagRequired("name")
 	_ = cmd.MarkFlagRequired("version")
 	addPassphraseFlags(cmd)

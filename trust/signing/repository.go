@@ -106,7 +106,7 @@ func (r *Repository) addTarget(current []byte, t trust.Target, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	if old, ok := summary.Targets[t.Path]; ok && old != t {
+	if old, ok := summary.Targets[t.Path]; ok && !old.Equal(t) {
 		return nil, ErrTargetExists
 	}
 	m, err := trust.Parse[metadata.TargetsType](base)
