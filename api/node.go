@@ -28,6 +28,9 @@ type NodeAddr struct {
 type Health struct {
 	Status Status  `json:"status"`
 	Checks []Check `json:"checks"`
+	// Serving says whether load balancers should send callers here: trouble
+	// that another node shares does not take a node out.
+	Serving bool `json:"serving"`
 
 	Node         string    `json:"node"`
 	Region       string    `json:"region"`
@@ -83,4 +86,19 @@ type Check struct {
 	Status Status `json:"status"`
 	Detail string `json:"detail"`
 	Advice string `json:"advice,omitempty"`
+	// Since is when the check came to this result, by the node's clock.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// NodeProbe is what nodes tell each other to compare themselves.
+type NodeProbe struct {
+	Node            string    `json:"node"`
+	Now             time.Time `json:"now"`
+	Version         string    `json:"version"`
+	SettingsVersion uint64    `json:"settings_version"`
+	AppliedIndex    uint64    `json:"applied_index"`
+	// RaftTimeout is what the node was started with.
+	RaftTimeout Duration `json:"raft_timeout"`
+	// WantedTimeout is what the cluster's settings ask for; zero asks nothing.
+	WantedTimeout Duration `json:"wanted_timeout"`
 }

@@ -52,6 +52,44 @@ const (
 	ScopeEvery SettingScope = "every"
 )
 
+// The settings of the health checks, and of what they compare.
+const (
+	SettingClusterRaftTimeout SettingKey = "cluster.raft_timeout"
+	SettingHealthDiskFree     SettingKey = "health.disk.min_free"
+	SettingHealthFsync        SettingKey = "health.disk.max_fsync"
+	SettingHealthClock        SettingKey = "health.clock.max_skew"
+	SettingHealthExpiry       SettingKey = "health.certificates.warn_before"
+	SettingHealthRaftLag      SettingKey = "health.raft.max_lag"
+	SettingHealthPending      SettingKey = "health.queue.max_pending"
+	SettingHealthFailing      SettingKey = "health.queue.max_failing_percent"
+)
+
+// HealthChecks names the checks of a node, in the order that people read them.
+// Each has a switch, see HealthSwitch.
+var HealthChecks = []string{"raft", "gossip", "disk", "clock", "certificates", "version", "config", "swarm", "queue", "logs"}
+
+// HealthSwitch is the setting that turns a check off.
+func HealthSwitch(check string) SettingKey { return SettingKey("health." + check + ".enabled") }
+
+func healthSpecs() []SettingSpec {
+	specs := []SettingSpec{
+		{Key: SettingClusterRaftTimeout, Type: SettingDuration, Default: "0s", Max: "1m", Scope: ScopeCluster, Description: "--raft-timeout that every node must be started with; one with another refuses to vote; 0s asks nothing"},
+		{Key: SettingHealthDiskFree, Type: SettingBytes, Default: "256MiB", Min: "1MiB", Max: "1TiB", Scope: ScopeNode, Description: "free disk below which a node is critical; it warns below four times as much"},
+		{Key: SettingHealthFsync, Type: SettingDuration, Default: "500ms", Min: "1ms", Max: "1m", Scope: ScopeNode, Description: "time of a synced write above which a node warns"},
+		{Key: SettingHealthClock, Type: SettingDuration, Default: "1s", Min: "1ms", Max: "1h", Scope: ScopeNode, Description: "clock skew to most other nodes above which a node warns; it is critical at ten times as much"},
+		{Key: SettingHealthExpiry, Type: SettingDuration, Default: "336h", Min: "1h", Max: "8784h", Scope: ScopeNode, Description: "time before the end of a certificate or of offline-signed metadata at which a node warns"},
+		{Key: SettingHealthRaftLag, Type: SettingInt, Default: "1000", Min: "1", Max: "1000000000", Unit: "log entries", Scope: ScopeNode, Description: "entries behind the leader above which a node warns"},
+		{Key: SettingHealthPending, Type: SettingDuration, Default: "24h", Min: "1s", Max: "8784h", Scope: ScopeCluster, Description: "age of a command that no agent has taken above which nodes warn"},
+		{Key: SettingHealthFailing, Type: SettingInt, Default: "10", Min: "0", Max: "100", Unit: "percent", Scope: ScopeCluster, Description: "share of failed commands of a running rollout above which nodes warn"},
+	}
+	for _, name := range HealthChecks {
+		specs = append(specs, SettingSpec{
+			Key: HealthSwitch(name), Type: SettingBool, Default: "true", Scope: ScopeNode, Description: "whether the health check " + name + " runs",
+		})
+	}
+	return specs
+}
+
 // SettingSpec describes one setting: what it affects, its default and range.
 type SettingSpec struct {
 	Key         SettingKey   `json:"key"`
@@ -68,7 +106,7 @@ type SettingSpec struct {
 }
 
 // SettingSpecs is the schema, in the order that people read it.
-var SettingSpecs = withUnits([]SettingSpec{
+var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingDebug, Type: SettingBool, Default: "false", Scope: ScopeEvery, Description: "debug lines in the logs of nodes and agents"},
 	{Key: SettingPollIdle, Type: SettingDuration, Default: "60s", Min: "1s", Max: "24h", Scope: ScopeAgent, Description: "poll interval of an agent with nothing to do"},
 	{Key: SettingPollPending, Type: SettingDuration, Default: "5s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval when a command waits for the agent"},
@@ -80,7 +118,7 @@ var SettingSpecs = withUnits([]SettingSpec{
 	{Key: SettingNodeUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm upload cap of each node, on the wire"},
 	{Key: SettingNodeDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm download cap of each node, on the wire"},
 	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},
-})
+}, healthSpecs()...))
 
 var unitOfType = map[SettingType]string{
 	SettingBool:     "true or false",

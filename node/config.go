@@ -42,6 +42,8 @@ type Config struct {
 	Debug bool
 	// Version is this binary's.
 	Version string
+	// Clock is what health checks go by, time.Now by default.
+	Clock func() time.Time
 	// Logger is the root logger of the process.
 	Logger hclog.Logger
 }

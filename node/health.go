@@ -3,22 +3,177 @@ package node
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"redflag/api"
+	"redflag/consensus"
 	"redflag/regions/gossip"
+	"redflag/telemetry"
 )
 
-// minDiskFree is what must stay free for the log and the state, in bytes.
-const minDiskFree = 256 << 20
+const (
+	// healthRound is how often the checks run.
+	healthRound = time.Second
+	// probeRound is how often a node compares itself with the others, and how
+	// often it times a synced write.
+	probeRound = 5 * time.Second
+)
+
+// healthView is what one round of checks looks at.
+type healthView struct {
+	now      time.Time
+	settings api.Settings
+	raft     consensus.Status
+	stale    time.Duration
+	peers    []api.Node
+	probes   map[string]probe // by node, of those that answer
+	disk     diskView
+}
+
+type diskView struct {
+	free, total int64
+	fsync       time.Duration
+	err         error
+}
+
+// healthCheck finds out about one thing. serving says that a node that is
+// critical here must not get callers.
+type healthCheck struct {
+	name    string
+	serving bool
+	find    func(*Node, *healthView) finding
+}
+
+type finding struct {
+	status         api.Status
+	detail, advice string
+}
+
+func ok(detail string) finding { return finding{status: api.StatusOK, detail: detail} }
+func warn(detail, advice string) finding {
+	return finding{api.StatusWarn, detail, advice}
+}
+
+func critical(detail, advice string) finding {
+	return finding{api.StatusCritical, detail, advice}
+}
+
+// healthChecks stand in the order of api.HealthChecks.
+var healthChecks = []healthCheck{
+	{"raft", true, checkRaft},
+	{"gossip", false, checkGossip},
+	{"disk", true, checkDisk},
+	{"clock", false, checkClock},
+	{"certificates", false, checkCertificates},
+	{"version", false, checkVersion},
+	{"config", false, checkConfig},
+	{"swarm", false, checkSwarm},
+	{"queue", false, checkQueue},
+	{"logs", false, checkLogs},
+}
+
+// healthMonitor remembers the last round, and since when each check says what
+// it says.
+type healthMonitor struct {
+	mu     sync.Mutex
+	checks []api.Check
+	probes map[string]probe
+	fsync  time.Duration
+	fsErr  error
+	behind time.Time // since when payloads are missing; zero for none
+	terms  []byte    // of voting, as last written
+}
+
+// watchHealth runs the checks until ctx ends.
+func (n *Node) watchHealth(ctx context.Context) error {
+	nextProbe := time.Time{}
+	for {
+		if now := time.Now(); now.After(nextProbe) {
+			nextProbe = now.Add(probeRound)
+			n.probeOthers(ctx)
+			n.timeDisk()
+			n.keepTerms()
+		}
+		n.runChecks()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(healthRound):
+		}
+	}
+}
+
+func (n *Node) view() *healthView {
+	free, total, err := diskSpace(n.cfg.DataDir)
+	n.monitor.mu.Lock()
+	defer n.monitor.mu.Unlock()
+	disk := diskView{free: free, total: total, fsync: n.monitor.fsync, err: cmp.Or(err, n.monitor.fsErr)}
+	return &healthView{
+		now: n.cfg.Clock(), settings: n.settings(), raft: n.cluster.Status(), stale: n.cluster.Stale(),
+		peers: n.nodes(), probes: n.monitor.probes, disk: disk,
+	}
+}
+
+// runChecks makes one round and logs what has changed.
+func (n *Node) runChecks() []api.Check {
+	v := n.view()
+	checks := make([]api.Check, 0, len(healthChecks))
+	for _, c := range healthChecks {
+		if !v.settings.Bool(api.HealthSwitch(c.name)) {
+			continue
+		}
+		f := c.find(n, v)
+		checks = append(checks, api.Check{Name: c.name, Status: f.status, Detail: f.detail, Advice: f.advice, Since: v.now.UTC()})
+	}
+	n.monitor.mu.Lock()
+	defer n.monitor.mu.Unlock()
+	for i := range checks {
+		c := &checks[i]
+		k := slices.IndexFunc(n.monitor.checks, func(o api.Check) bool { return o.Name == c.Name })
+		if k >= 0 && n.monitor.checks[k].Status == c.Status {
+			c.Since = n.monitor.checks[k].Since
+			continue
+		}
+		if k >= 0 || c.Status != api.StatusOK {
+			n.log.Info("health changed", "check", c.Name, "status", string(c.Status), "detail", c.Detail)
+		}
+	}
+	n.monitor.checks = checks
+	return slices.Clone(checks)
+}
+
+// health is this node's view of itself at this moment.
+func (n *Node) health() api.Health {
+	checks := n.runChecks()
+	st := n.cluster.Status()
+	free, total, _ := diskSpace(n.cfg.DataDir)
+	cluster, _ := n.state().Cluster()
+	h := api.Health{
+		Status: api.StatusOK, Checks: checks, Serving: true,
+		Node: n.cfg.ID, Region: n.cfg.Region, ClusterID: cluster.ID, Version: n.cfg.Version,
+		StartedAt: n.startedAt, RaftState: st.State, Term: st.Term, Leader: st.LeaderID,
+		CommitIndex: st.CommitIndex, AppliedIndex: st.AppliedIndex, Voters: len(st.Voters),
+		Peers: n.nodes(), DiskFree: free, DiskTotal: total, Seeding: n.swarm.Complete(), WANBytes: n.payloads.wanBytes(),
+	}
+	for _, c := range checks {
+		h.Status = h.Status.Worse(c.Status)
+		if c.Status == api.StatusCritical && servingCheck(c.Name) {
+			h.Serving = false
+		}
+	}
+	return h
+}
+
+func servingCheck(name string) bool {
+	return slices.ContainsFunc(healthChecks, func(c healthCheck) bool { return c.name == name && c.serving })
+}
 
 func (n *Node) publicHealth(*http.Request) (any, error) {
 	h := n.health()
-	if h.Status == api.StatusCritical {
+	if !h.Serving {
 		return nil, api.Errorf(api.CodeUnavailable, "node %s is not able to serve", n.cfg.ID).
 			WithHint("redflag health tells operators why")
 	}
@@ -44,6 +199,7 @@ func (n *Node) clusterHealth(r *http.Request) (any, error) {
 	n.eachOther(r.Context(), func(ctx context.Context, m gossip.Member) {
 		var h api.Health
 		if err := n.meshClient(m.MeshAddr).Do(ctx, http.MethodGet, "/v1/mesh/health", nil, &h); err != nil {
+			telemetry.For(ctx, n.log).Debug("health not answered", "other", m.ID, telemetry.KeyError, err)
 			return
 		}
 		mu.Lock()
@@ -63,77 +219,4 @@ func (n *Node) clusterHealth(r *http.Request) (any, error) {
 	}
 	slices.SortFunc(all, func(a, b api.Health) int { return cmp.Compare(a.Node, b.Node) })
 	return all, nil
-}
-
-// health runs the checks that need nobody else.
-func (n *Node) health() api.Health {
-	st := n.cluster.Status()
-	free, total, diskErr := diskSpace(n.cfg.DataDir)
-	peers := n.nodes()
-	cluster, _ := n.state().Cluster()
-	h := api.Health{
-		Node: n.cfg.ID, Region: n.cfg.Region, ClusterID: cluster.ID, Version: n.cfg.Version,
-		StartedAt: n.startedAt, RaftState: st.State, Term: st.Term, Leader: st.LeaderID,
-		CommitIndex: st.CommitIndex, AppliedIndex: st.AppliedIndex, Voters: len(st.Voters),
-		Peers: peers, DiskFree: free, DiskTotal: total, Seeding: n.swarm.Complete(), WANBytes: n.payloads.wanBytes(),
-	}
-	h.Checks = []api.Check{n.checkRaft(st.LeaderID), checkPeers(peers), checkDisk(free, diskErr)}
-	h.Status = api.StatusOK
-	for _, c := range h.Checks {
-		h.Status = h.Status.Worse(c.Status)
-	}
-	return h
-}
-
-func (n *Node) checkRaft(leader string) api.Check {
-	c := api.Check{Name: "raft", Status: api.StatusOK}
-	stale := n.cluster.Stale()
-	switch {
-	case leader == "":
-		c.Status, c.Detail = api.StatusCritical, "no leader is known"
-		c.Advice = "a majority of the voters must run and reach each other: see redflag nodes"
-	case stale > maxStale:
-		c.Status, c.Detail = api.StatusCritical, silence(stale)
-		c.Advice = "check the network between this node and " + leader
-	default:
-		c.Detail = "the leader is " + leader
-	}
-	return c
-}
-
-// silence says how long no leader was heard; before the first time Stale is
-// longer than any process lives.
-func silence(stale time.Duration) string {
-	if stale > 100*365*24*time.Hour {
-		return "has not heard a leader since it started"
-	}
-	return fmt.Sprintf("has heard no leader for %s", stale.Round(time.Second))
-}
-
-func checkPeers(peers []api.Node) api.Check {
-	c := api.Check{Name: "gossip", Status: api.StatusOK, Detail: fmt.Sprintf("%d nodes are alive", len(peers))}
-	for _, p := range peers {
-		if !p.Alive {
-			c.Status = api.StatusWarn
-			c.Detail = "node " + p.ID + " does not answer"
-			c.Advice = "start it again, or remove it for good with: redflag nodes remove " + p.ID
-		}
-	}
-	return c
-}
-
-func checkDisk(free int64, err error) api.Check {
-	c := api.Check{Name: "disk", Status: api.StatusOK, Detail: api.Bytes(free).String() + " free"}
-	switch {
-	case err != nil:
-		c.Status, c.Detail = api.StatusWarn, "free space cannot be read: "+err.Error()
-		c.Advice = "check the data directory and its file system"
-	case free < minDiskFree:
-		c.Status = api.StatusCritical
-		c.Advice = "free disk: the replicated log must be able to grow"
-	case free < 4*minDiskFree:
-		c.Status = api.StatusWarn
-		c.Advice = "free disk, or move the data directory to a larger one"
-	}
-	return c
 }

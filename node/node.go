@@ -56,6 +56,7 @@ type Node struct {
 	swarm    *p2p.Swarm
 	payloads *payloads
 
+	monitor     healthMonitor
 	presence    *presence
 	tracker     *p2p.Tracker
 	enrolments  *rate.Limiter
@@ -67,6 +68,9 @@ type Node struct {
 func New(cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	return &Node{
 		cfg: cfg, log: cfg.Logger, startedAt: time.Now().UTC(),
@@ -164,6 +168,11 @@ func (n *Node) serveUntil(ctx context.Context, meshLn, apiLn net.Listener, b *bi
 		err = errors.Join(err, meshGroup.Wait())
 	}()
 
+	if b == nil {
+		if err := n.mayVote(ctx); err != nil {
+			return err
+		}
+	}
 	if err := n.openCluster(ctx, b); err != nil {
 		return err
 	}
@@ -271,6 +280,7 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.announceAddress(ctx) })
 	g.Go(func() error { return n.keepGossiping(ctx) })
 	g.Go(func() error { return n.sweep(ctx) })
+	g.Go(func() error { return n.watchHealth(ctx) })
 	g.Go(func() error {
 		if err := n.cluster.RunOnLeader(ctx, n.lead); ctx.Err() == nil {
 			return err

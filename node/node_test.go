@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,32 +31,77 @@ type running struct {
 	node     *Node
 	operator *api.Client
 	mesh     string
+	api      string
+	stop     func()
 }
 
 func start(t *testing.T) *running {
+	t.Helper()
+	return startWith(t, func(*Config) {})
+}
+
+// testConfig is a node on loopback with a folder of its own.
+func testConfig(t *testing.T) Config {
 	t.Helper()
 	cfg := Defaults()
 	cfg.ID, cfg.Region, cfg.DataDir = "n1", "eu", t.TempDir()
 	cfg.MeshListen, cfg.APIListen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.RaftTimeout, cfg.Logger = 200*time.Millisecond, hclog.NewNullLogger()
+	return cfg
+}
+
+// startWith founds a cluster with a configuration that change has changed.
+func startWith(t *testing.T, change func(*Config)) *running {
+	t.Helper()
+	cfg := testConfig(t)
+	change(&cfg)
+	r := run(t, cfg)
+	var cred Credential
+	require.NoError(t, readJSON(filepath.Join(cfg.DataDir, "operator.json"), &cred))
+	r.operator = &api.Client{Servers: cred.Servers, Bearer: cred.Token, HTTP: http.DefaultClient}
+	return r
+}
+
+// run starts a node and stops it when the test ends.
+func run(t *testing.T, cfg Config) *running {
+	t.Helper()
 	n, err := New(cfg)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	t.Cleanup(func() {
+	r := &running{t: t, node: n}
+	r.stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(t, <-done)
 	})
+	t.Cleanup(r.stop)
+	_ = os.Remove(filepath.Join(cfg.DataDir, "runtime.json")) // of an earlier life
 	var at Runtime
 	require.Eventually(t, func() bool { return readJSON(filepath.Join(cfg.DataDir, "runtime.json"), &at) == nil },
 		20*time.Second, 10*time.Millisecond)
-	var cred Credential
-	require.NoError(t, readJSON(filepath.Join(cfg.DataDir, "operator.json"), &cred))
-	return &running{
-		t: t, node: n, mesh: at.Mesh,
-		operator: &api.Client{Servers: cred.Servers, Bearer: cred.Token, HTTP: http.DefaultClient},
-	}
+	r.mesh, r.api = at.Mesh, at.API
+	return r
+}
+
+func registrationToken(resp api.CreateTokenResponse) string {
+	return pki.RegistrationToken{ID: resp.Token.ID, Secret: resp.Secret, CA: resp.Authority}.Encode()
+}
+
+// join starts a further node of the cluster and waits until it votes.
+func (r *running) join(id string, change func(*Config)) *running {
+	r.t.Helper()
+	resp := r.token(api.CreateTokenRequest{Kind: api.TokenNode, Seats: 1, TTL: api.Duration(time.Hour)})
+	cfg := testConfig(r.t)
+	cfg.ID, cfg.Join = id, []string{r.mesh}
+	cfg.JoinToken = registrationToken(resp)
+	change(&cfg)
+	j := run(r.t, cfg)
+	j.operator = &api.Client{Servers: []string{j.api}, Bearer: r.operator.Bearer, HTTP: http.DefaultClient}
+	require.Eventually(r.t, func() bool {
+		return slices.ContainsFunc(r.node.nodes(), func(m api.Node) bool { return m.ID == id && m.Voter && m.Alive })
+	}, 30*time.Second, 20*time.Millisecond, "%s does not vote", id)
+	return j
 }
 
 func readJSON(path string, into any) error {

@@ -35,6 +35,7 @@ func (n *Node) meshRoutes() http.Handler {
 	nodes("POST /v1/mesh/propose", n.forwarded)
 	nodes("POST /v1/mesh/presence", n.meshPresence)
 	nodes("GET /v1/mesh/health", n.fullHealth)
+	nodes("GET /v1/mesh/probe", n.meshProbe)
 	nodes("PUT /v1/mesh/address", n.moveNode)
 
 	mux.Handle("/", n.serve(maxSmallBody, notFound))

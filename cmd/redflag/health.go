@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -25,12 +25,7 @@ func newHealthCommand() *cobra.Command {
 			if err := client.Do(cmd.Context(), http.MethodGet, "/v1/cluster/health", nil, &nodes); err != nil {
 				return err
 			}
-			if wantsJSON(cmd) {
-				err = printJSON(cmd.OutOrStdout(), nodes)
-			} else {
-				err = printHealth(cmd, nodes)
-			}
-			if err != nil {
+			if err := showHealth(cmd, nodes); err != nil {
 				return err
 			}
 			return healthExit(nodes)
@@ -41,15 +36,37 @@ func newHealthCommand() *cobra.Command {
 	return cmd
 }
 
-func printHealth(cmd *cobra.Command, nodes []api.Health) error {
+func showHealth(cmd *cobra.Command, nodes []api.Health) error {
+	if wantsJSON(cmd) {
+		return printJSON(cmd.OutOrStdout(), nodes)
+	}
+	out, live := cmd.OutOrStdout().(*os.File)
+	colour := live && isTerminal(out) && os.Getenv("NO_COLOR") == ""
 	var rows [][]string
 	for _, h := range nodes {
 		for _, c := range h.Checks {
-			rows = append(rows, []string{h.Node, h.Region, orDash(h.RaftState), fmt.Sprint(h.AppliedIndex), c.Name, string(c.Status), c.Detail, orDash(c.Advice)})
+			since := "-"
+			if !c.Since.IsZero() {
+				since = ago(c.Since)
+			}
+			rows = append(rows, []string{h.Node, h.Region, c.Name, statusText(c.Status, colour), since, c.Detail, orDash(c.Advice)})
 		}
 	}
+	status := "STATUS"
+	if colour { // as wide as the escapes of the cells below it
+		status = "\x1b[39m" + status + "\x1b[0m"
+	}
 	return printTable(cmd.OutOrStdout(), "No node answered.",
-		[]string{"NODE", "REGION", "RAFT", "APPLIED", "CHECK", "STATUS", "DETAIL", "NEXT"}, rows)
+		[]string{"NODE", "REGION", "CHECK", status, "SINCE", "DETAIL", "NEXT"}, rows)
+}
+
+var statusColours = map[api.Status]string{api.StatusOK: "32", api.StatusWarn: "33", api.StatusCritical: "31"}
+
+func statusText(s api.Status, colour bool) string {
+	if !colour {
+		return string(s)
+	}
+	return "\x1b[" + statusColours[s] + "m" + string(s) + "\x1b[0m"
 }
 
 func healthExit(nodes []api.Health) error {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"redflag/api"
 	"redflag/node"
 	"redflag/telemetry"
 )
@@ -39,7 +40,8 @@ Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
 			return n.Run(cmd.Context())
 		},
 	}
-	f := cmd.Flags()
+	cmd.AddCommand(newNodeValidate(&cfg))
+	f := cmd.PersistentFlags()
 	f.StringVar(&cfg.ID, "id", d.ID, "name of this node in the cluster")
 	f.StringVar(&cfg.Region, "region", d.Region, "region that this node serves")
 	f.StringVar(&cfg.DataDir, "data-dir", d.DataDir, "folder for everything that the node must not forget")
@@ -52,5 +54,32 @@ Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
 	f.StringVar(&cfg.JoinToken, "token", "", "registration token of kind node, needed for the first start with --join")
 	f.DurationVar(&cfg.RaftTimeout, "raft-timeout", time.Second, "heartbeat and election timeout: ten times the largest round trip between nodes")
 	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
+	return cmd
+}
+
+func newNodeValidate(cfg *node.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "validate",
+		Short: "Check what a node would be started with, without starting it; exit code 0 ok, 1 warn, 2 critical",
+		Long: `Check what a node would be started with, without starting it.
+
+It takes the flags of redflag node and changes nothing. A node whose
+configuration contradicts the cluster's settings refuses to vote: this says so
+beforehand.`,
+		Example: "  redflag node validate --config /etc/redflag/node.yaml",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Version = version
+			h := api.Health{Node: cfg.ID, Region: cfg.Region, Status: api.StatusOK, Checks: node.ValidateConfig(cmd.Context(), *cfg)}
+			for _, c := range h.Checks {
+				h.Status = h.Status.Worse(c.Status)
+			}
+			if err := showHealth(cmd, []api.Health{h}); err != nil {
+				return err
+			}
+			return healthExit([]api.Health{h})
+		},
+	}
+	addJSONFlag(cmd)
 	return cmd
 }

@@ -1,0 +1,228 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"redflag/api"
+	"redflag/consensus/state"
+)
+
+// check returns what one check of a node says now.
+func (r *running) check(name string) api.Check {
+	r.t.Helper()
+	for _, c := range r.node.health().Checks {
+		if c.Name == name {
+			return c
+		}
+	}
+	return api.Check{}
+}
+
+func (r *running) becomes(name string, want api.Status) api.Check {
+	r.t.Helper()
+	var c api.Check
+	if !eventually(func() bool { c = r.check(name); return c.Status == want }) {
+		require.Failf(r.t, "the check does not change", "%s of %s is %s (%s), not %s", name, r.node.cfg.ID, c.Status, c.Detail, want)
+	}
+	if want == api.StatusOK {
+		require.Empty(r.t, c.Advice)
+	} else {
+		require.NotEmpty(r.t, c.Advice, "it must say what to do")
+	}
+	require.NotZero(r.t, c.Since)
+	return c
+}
+
+func eventually(ok func() bool) bool {
+	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *running) set(values map[api.SettingKey]string) {
+	r.t.Helper()
+	_, err := r.patch(api.SettingsChange{Values: values})
+	require.NoError(r.t, err)
+}
+
+// skewedClock is a clock that a test puts forward and back.
+type skewedClock struct{ by atomic.Int64 }
+
+func (c *skewedClock) now() time.Time { return time.Now().Add(time.Duration(c.by.Load())) }
+
+// The names and the switches are the API's.
+func TestHealthChecksAreTheDocumentedOnes(t *testing.T) {
+	r := start(t)
+	var names []string
+	for _, c := range r.node.health().Checks {
+		names = append(names, c.Name)
+	}
+	require.Equal(t, api.HealthChecks, names)
+	r.set(map[api.SettingKey]string{api.HealthSwitch("queue"): "false"})
+	require.True(t, eventually(func() bool { return r.check("queue").Name == "" }), "a check can be switched off")
+	r.becomes("raft", api.StatusOK)
+	require.Equal(t, api.StatusOK, r.node.health().Status)
+}
+
+// Certificates expire when the clock passes their end.
+func TestHealthSeesAnExpiredCertificate(t *testing.T) {
+	clock := &skewedClock{}
+	r := startWith(t, func(c *Config) { c.Clock = clock.now })
+	r.becomes("certificates", api.StatusOK)
+	clock.by.Store(int64(memberCertTTL - 24*time.Hour))
+	c := r.becomes("certificates", api.StatusWarn)
+	require.Contains(t, c.Detail, "this node's certificate expires in")
+	clock.by.Store(int64(memberCertTTL + time.Hour))
+	c = r.becomes("certificates", api.StatusCritical)
+	require.Contains(t, c.Detail, "this node's certificate expired")
+	require.NoError(t, r.operator.Do(t.Context(), http.MethodGet, "/v1/health", nil, nil), "the load balancer need not know")
+	clock.by.Store(0)
+	r.becomes("certificates", api.StatusOK)
+}
+
+// Full disk, by the threshold that the settings give and by a write that fails.
+func TestHealthSeesDiskTrouble(t *testing.T) {
+	r := start(t)
+	r.becomes("disk", api.StatusOK)
+	r.set(map[api.SettingKey]string{api.SettingHealthDiskFree: "1TiB"})
+	before := r.becomes("disk", api.StatusCritical)
+	resp, err := http.Get(r.operator.Servers[0] + "/v1/health")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.Equal(t, before.Since, r.check("disk").Since, "since when does not move while the status stays")
+	r.set(map[api.SettingKey]string{api.SettingHealthDiskFree: ""})
+	r.becomes("disk", api.StatusOK)
+
+	r.set(map[api.SettingKey]string{api.SettingHealthFsync: "1ms"})
+	r.node.monitor.mu.Lock()
+	r.node.monitor.fsync = time.Second // what the probe measured on a slow disk
+	r.node.monitor.mu.Unlock()
+	require.Equal(t, api.StatusWarn, checkDisk(r.node, r.node.view()).status)
+
+	probe := r.node.path("health.probe")
+	require.NoError(t, os.RemoveAll(probe))
+	require.NoError(t, os.MkdirAll(filepath.Join(probe, "x"), 0o700)) // the write cannot be put in place
+	r.becomes("disk", api.StatusCritical)
+	require.NoError(t, os.RemoveAll(probe))
+	r.set(map[api.SettingKey]string{api.SettingHealthFsync: ""})
+	r.becomes("disk", api.StatusOK)
+}
+
+// Three nodes, of which one goes, has a wrong clock, another version and
+// another configuration.
+func TestHealthSeesTheOthers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three nodes need time to elect and to find out who is silent")
+	}
+	n1 := start(t)
+	clock := &skewedClock{}
+	n2 := n1.join("n2", func(c *Config) { c.Clock, c.RaftTimeout = clock.now, 300*time.Millisecond })
+	n3 := n1.join("n3", func(c *Config) { c.Version = "v2" })
+
+	for _, n := range []*running{n1, n2, n3} {
+		n.becomes("clock", api.StatusOK)
+		require.Contains(t, n.becomes("version", api.StatusWarn).Detail, "v2 on n3")
+	}
+	require.Contains(t, n1.becomes("config", api.StatusWarn).Detail, "n2 with 300ms")
+	clock.by.Store(int64(3 * time.Second))
+	n2.becomes("clock", api.StatusWarn)
+	require.Equal(t, api.StatusOK, n1.check("clock").Status, "who is right is not blamed")
+	clock.by.Store(0)
+	n2.becomes("clock", api.StatusOK)
+
+	n1.set(map[api.SettingKey]string{api.SettingClusterRaftTimeout: "200ms"})
+	require.Contains(t, n2.becomes("config", api.StatusCritical).Detail, "the cluster wants 200ms")
+	n2.stop()
+	require.Contains(t, n1.becomes("gossip", api.StatusWarn).Detail, "n2")
+	require.Contains(t, n1.becomes("raft", api.StatusWarn).Detail, "2 of 3 voters")
+
+	// It refuses to vote from what it remembers and from what it hears, and
+	// comes back once it is mended.
+	refused, err := New(n2.node.cfg)
+	require.NoError(t, err)
+	err = refused.Run(t.Context())
+	require.ErrorContains(t, err, "does not vote with --raft-timeout 300ms")
+	require.Equal(t, api.StatusCritical, worst(ValidateConfig(t.Context(), n2.node.cfg)))
+	mended := n2.node.cfg
+	mended.RaftTimeout = 200 * time.Millisecond
+	require.NotEqual(t, api.StatusCritical, worst(ValidateConfig(t.Context(), mended)))
+	run(t, mended)
+	n1.becomes("gossip", api.StatusOK)
+	n1.becomes("raft", api.StatusOK)
+	n1.becomes("config", api.StatusOK)
+
+	var all []api.Health
+	require.NoError(t, n3.operator.Do(t.Context(), http.MethodGet, "/v1/cluster/health", nil, &all))
+	require.Len(t, all, 3)
+}
+
+func worst(checks []api.Check) api.Status {
+	s := api.StatusOK
+	for _, c := range checks {
+		s = s.Worse(c.Status)
+	}
+	return s
+}
+
+// A joining node with another configuration is told before it has a vote.
+func TestAContradictingNodeDoesNotJoin(t *testing.T) {
+	r := start(t)
+	r.set(map[api.SettingKey]string{api.SettingClusterRaftTimeout: "200ms"})
+	resp := r.token(api.CreateTokenRequest{Kind: api.TokenNode, Seats: 1, TTL: api.Duration(time.Hour)})
+	cfg := testConfig(t)
+	cfg.ID, cfg.Join, cfg.RaftTimeout = "n2", []string{r.mesh}, time.Second
+	cfg.JoinToken = registrationToken(resp)
+	cfg.Logger = hclog.NewNullLogger()
+	n, err := New(cfg)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	require.ErrorContains(t, n.Run(ctx), "the cluster wants 200ms")
+	require.Len(t, r.node.cluster.Status().Voters, 1)
+}
+
+// A rollout that fails, and one that nobody takes.
+func TestHealthSeesTheQueue(t *testing.T) {
+	clock := &skewedClock{}
+	r := startWith(t, func(c *Config) { c.Clock = clock.now })
+	_, err := r.enrol("a1", r.token(agentToken))
+	require.NoError(t, err)
+	r.becomes("queue", api.StatusOK)
+	meta := state.Metadata{Version: 1, Bytes: []byte("{}")}
+	_, err = r.node.propose(t.Context(), state.TypePublishArtifact, state.PublishArtifact{
+		Artifact: api.Artifact{
+			Name: "app", Version: "1", Length: 1, SHA256: strings.Repeat("a", 64),
+			InfoHash: strings.Repeat("b", 40), PieceLength: 1 << 18, OriginNode: "gone",
+		},
+		Targets: meta, Snapshot: meta, Timestamp: meta,
+	})
+	require.NoError(t, err)
+	req := api.CreateRolloutRequest{ID: "r1", Kind: api.KindRollback, Artifact: "app", Selector: api.Selector{All: true}}
+	require.NoError(t, r.operator.Do(t.Context(), http.MethodPost, "/v1/rollouts", req, nil))
+	r.becomes("queue", api.StatusOK)
+	clock.by.Store(int64(25 * time.Hour))
+	require.Contains(t, r.becomes("queue", api.StatusWarn).Detail, "r1")
+	require.NoError(t, r.operator.Do(t.Context(), http.MethodPost, "/v1/rollouts/r1/cancel", nil, nil))
+	r.becomes("queue", api.StatusOK)
+
+	// The payload of that artifact is nowhere to be had.
+	clock.by.Store(0)
+	require.True(t, eventually(func() bool { return r.node.payloads.incomplete() == 1 }))
+	r.becomes("swarm", api.StatusOK)
+	clock.by.Store(int64(2 * fetchPatience))
+	require.Contains(t, r.becomes("swarm", api.StatusWarn).Detail, "1 payloads are not complete")
+}
