@@ -11,18 +11,30 @@ RACE       := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && [ "$$(go env CGO_
 TESTFLAGS  ?= -timeout 15m
 ARGS       ?=
 
-.PHONY: help build demo test lint fmt bench bench-swarm fuzz clean
+DASHBOARD  := node/dashboard
+
+.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm fuzz clean
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/redflag, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/redflag ./cmd/redflag
+
+dashboard: $(DASHBOARD)/node_modules ## Build the web pages that the binary embeds (needs Node.js 20)
+	cd $(DASHBOARD) && npm run --silent build
 
 demo: build ## Run a whole mesh on this machine (ARGS="--once --json --chaos")
 	@bin/redflag demo $(ARGS)
 
 test: build $(GOBIN)/gotestsum ## Run every test, with real processes
 	REDFLAG_BINARY=$(CURDIR)/bin/redflag $(GOBIN)/gotestsum --format pkgname -- $(RACE) $(TESTFLAGS) ./...
+
+test-dashboard: dashboard build ## Drive the pages with chromium against a real cluster
+	go test ./$(DASHBOARD)
+	REDFLAG_BINARY=$(CURDIR)/bin/redflag REDFLAG_DASHBOARD=1 go test -count=1 -timeout 10m ./e2e -run TestDashboard
+
+lint-dashboard: $(DASHBOARD)/node_modules ## Type-check and lint the pages' source
+	cd $(DASHBOARD) && npm run --silent lint
 
 lint: $(GOBIN)/golangci-lint ## Vet, lint and check the format
 	go vet ./...
@@ -44,7 +56,11 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	  done; done
 
 clean: ## Remove what was built
-	rm -rf bin .bin
+	rm -rf bin .bin $(DASHBOARD)/dist/* $(DASHBOARD)/node_modules
+
+$(DASHBOARD)/node_modules: $(DASHBOARD)/package-lock.json
+	cd $(DASHBOARD) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(GOBIN)/golangci-lint:
 	GOBIN=$(GOBIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT)

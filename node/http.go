@@ -86,6 +86,16 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 	})
 }
 
+// bounded gives a handler that reads no body the same patience with its caller.
+func bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+		_ = rc.SetWriteDeadline(time.Now().Add(answerTimeout))
+		h.ServeHTTP(w, r)
+	})
+}
+
 func writeAnswer(w http.ResponseWriter, status int, out any) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"redflag/api"
+	"redflag/node/dashboard"
 	"redflag/trust/pki"
 )
 
@@ -34,6 +35,7 @@ func (n *Node) meshRoutes() http.Handler {
 	}
 	nodes("POST /v1/mesh/propose", n.forwarded)
 	nodes("POST /v1/mesh/presence", n.meshPresence)
+	nodes("POST /v1/mesh/heard", n.meshHeard)
 	nodes("GET /v1/mesh/health", n.fullHealth)
 	nodes("GET /v1/mesh/probe", n.meshProbe)
 	nodes("PUT /v1/mesh/address", n.moveNode)
@@ -52,6 +54,7 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("GET /v1/nodes", n.listNodes)
 	operators("DELETE /v1/nodes/{id}", n.removeNode)
 	operators("GET /v1/agents", n.listAgents)
+	operators("GET /v1/agent-counts", n.summarizeAgents)
 	operators("GET /v1/agents/{id}", n.showAgent)
 	operators("GET /v1/artifacts", n.listArtifacts)
 	operators("POST /v1/artifacts", n.publish)
@@ -76,7 +79,8 @@ func (n *Node) apiRoutes() http.Handler {
 
 	// A payload is as large as the setting says; the handler bounds it.
 	mux.Handle("PUT /v1/uploads/{sha256}", n.serve(0, n.asOperator(n.upload)))
-	mux.Handle("/", n.serve(maxSmallBody, notFound))
+	mux.Handle("/v1/", n.serve(maxSmallBody, notFound))
+	mux.Handle("/", bounded(dashboard.Handler()))
 	return mux
 }
 

@@ -154,6 +154,25 @@ func (m *Machine) Agents(after string, limit int, match func(*api.Agent) bool) [
 	return out
 }
 
+// EachAgent calls f with every agent, in order of their ids. The agent is f's
+// only until it returns.
+func (m *Machine) EachAgent(f func(*api.Agent)) {
+	from, to := kindSpan(keyAgent)
+	it, err := m.rows(from, to)
+	if err != nil {
+		return
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		var row agentRow
+		if err := unmarshal(it.Value(), &row); err != nil {
+			m.fail(err)
+			break
+		}
+		f(&row.Agent)
+	}
+	m.fail(it.Close())
+}
+
 // Artifact returns a published version.
 func (m *Machine) Artifact(name, version string) (api.Artifact, bool) {
 	var a api.Artifact

@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+)
+
+// TestDashboard is an operator's day at the pages: everything real, three
+// nodes, agents in three regions, and a browser.
+func TestDashboard(t *testing.T) {
+	chromium := needDashboard(t)
+	m := newMesh(t)
+	procs := m.cluster()
+	b := newBrowser(t, chromium, procs["n1"].runtime.API)
+	b.excuse("status of 404", "status of 401") // parts of the API that are not there yet; a wrong token
+
+	b.signIn(m)
+	b.shoot("first-run")
+
+	token := m.run("token", "create", "--seats", "6", "--label", "role=kiosk")
+	for i, region := range []string{"eu", "us", "ap", "eu", "us", "ap"} {
+		id := fmt.Sprintf("kiosk-%d", i+1)
+		m.start(id, "agent", "--id", id, "--region", region, "--data-dir", m.path(id),
+			"--node", procs["n1"].runtime.Mesh, "--swarm-listen", "127.0.0.1:0", "--token", token)
+	}
+	m.publish("1.0.0", payload(1, 3<<20))
+	m.publish("1.1.0", payload(2, 3<<20))
+	b.open("/agents")
+	b.see("6 agents match, 6 heard lately")
+
+	b.installs(m)
+	b.failsAndRetries()
+	b.rollsBack(m)
+	b.togglesDebug(m)
+	b.makesToken(m, procs["n2"])
+	b.keyboard()
+	b.everyPage()
+	b.requireQuiet()
+
+	b.excuse("ERR_CONNECTION_REFUSED")
+	b.open("/nodes")
+	b.see("n3")
+	procs["n1"].kill()
+	b.see("What you see is not current")
+	b.shoot("stale")
+}
+
+// signIn shows that a wrong token is refused and the right one, from the whole
+// credential file, is taken.
+func (b *browser) signIn(m *mesh) {
+	b.open("/")
+	b.see("Operator token")
+	b.fill("Operator token", "nonsense"+kb.Enter)
+	b.see("The API token is not valid here.")
+	b.shoot("login")
+	b.open("/")
+	b.fill("Operator token", m.operatorToken()+kb.Enter)
+	b.see("First steps")
+}
+
+// installs creates a rollout with the mouse and watches it end.
+func (b *browser) installs(m *mesh) {
+	b.open("/rollouts/new")
+	b.choose("Artifact", "app")
+	b.choose("Version", "1.0.0")
+	b.fill("Regions", "eu")
+	b.click("eu")
+	b.see("2 agents in 1 region")
+	b.fill("Regions", "us")
+	b.click("us")
+	b.see("4 agents in 2 regions")
+	b.run("leave the field", chromedp.KeyEvent(kb.Escape))
+	b.shoot("new-rollout")
+	b.click("Create…")
+	b.see("Start on 4 agents")
+	b.shoot("confirm")
+	b.confirm("Start on 4 agents")
+	b.see("4 of 4 agents ended")
+	b.see("done")
+	require.Equal(b.t, string(payload(1, 3<<20)), m.installed("kiosk-1"))
+	b.shoot("rollout")
+}
+
+// failsAndRetries rolls back what has nothing before it, reads why, and tries again.
+func (b *browser) failsAndRetries() {
+	b.click("Roll back…")
+	b.confirm("Roll back 4 agents")
+	b.see("Why agents failed")
+	b.see("4 of 4 agents ended")
+	b.shoot("rollout-failed")
+	b.click("Show only these")
+	b.see("no previous")
+	b.run("open one", chromedp.Click(`//section[@aria-label="Agents of this rollout"]//tbody//a`, chromedp.NodeVisible))
+	b.see("Why it failed: no previous")
+	b.shoot("command-failed")
+	b.click("Retry…")
+	b.confirm("Retry on 1 agent")
+	b.see("1 of 1 agent ended")
+	b.see("Why agents failed")
+}
+
+// rollsBack takes one machine back to the version before.
+func (b *browser) rollsBack(m *mesh) {
+	m.rollOut("--version", "1.1.0", "--to", "all")
+	require.Equal(b.t, string(payload(2, 3<<20)), m.installed("kiosk-1"))
+	b.open("/agents/kiosk-1")
+	b.see("1.1.0")
+	b.shoot("agent")
+	b.click("Roll back")
+	b.see("One machine is hit")
+	b.confirm("Roll back 1 agent")
+	b.see("1 of 1 agent ended")
+	require.Equal(b.t, string(payload(1, 3<<20)), m.installed("kiosk-1"))
+}
+
+// togglesDebug changes a setting, looks at the difference, saves, and sees the
+// agents' level change.
+func (b *browser) togglesDebug(m *mesh) {
+	require.NotContains(b.t, m.log("kiosk-2"), `"debug":true`)
+	b.open("/settings")
+	b.run("toggle", chromedp.Click(`//input[@aria-label="debug"]/..`))
+	b.see("1 change not saved yet")
+	b.shoot("settings-changed")
+	b.click("Save…")
+	b.confirm("Save 1 change")
+	m.eventually("the agent's level changes", func() bool { return strings.Contains(m.log("kiosk-2"), `"debug":true`) })
+	b.until("nothing is pending", `!document.body.innerText.includes("not saved yet")`)
+	m.run("settings", "unset", "debug")
+}
+
+// makesToken makes an enrolment token in the browser, and a machine enrols with it.
+func (b *browser) makesToken(m *mesh, via *proc) {
+	b.open("/trust?tab=tokens")
+	b.click("New token")
+	b.see("Valid for")
+	b.shoot("new-token")
+	b.click("Make the token")
+	b.see("It is shown this once")
+	token := b.eval(`document.querySelector('[role="dialog"] pre').innerText`)
+	m.start("fresh", "agent", "--id", "fresh", "--region", "eu", "--data-dir", m.path("fresh"),
+		"--node", via.runtime.Mesh, "--swarm-listen", "127.0.0.1:0", "--token", token)
+	b.click("I have it")
+	b.see("1 of 10")
+}
+
+// keyboard goes about without a mouse.
+func (b *browser) keyboard() {
+	press := func(keys string) { b.run("press "+keys, chromedp.KeyEvent(keys)) }
+	b.open("/")
+	b.see("Needs attention")
+	press("g")
+	press("a")
+	b.until("g a goes to the agents", `location.pathname === "/agents"`)
+	b.see("kiosk-1")
+	b.key("/", "Slash") // as a key and no more: the page moves the cursor before a character comes
+	press("region:us")
+	b.until("the filter is in the URL", `location.search.includes("region")`)
+	b.see("2 agents match")
+	press(kb.Escape)
+	press("?")
+	b.see("Keyboard shortcuts")
+	b.shoot("shortcuts")
+	press(kb.Escape)
+	b.until("the list is closed", `!document.querySelector('[role="dialog"]')`)
+	press("g")
+	press("r")
+	b.until("g r goes to the rollouts", `location.pathname === "/rollouts"`)
+}
+
+// everyPage looks at what was not looked at on the way.
+func (b *browser) everyPage() {
+	for _, p := range []struct{ name, path, says string }{
+		{"overview", "/", "Needs attention"},
+		{"agents", "/agents", "kiosk-6"},
+		{"agents-none", "/agents?select=region:mars", "No agent matches"},
+		{"rollouts", "/rollouts", "app 1.1.0"},
+		{"history", "/commands", "kiosk-6"},
+		{"history-failed", "/commands?state=failed", "no previous"},
+		{"swarm", "/swarm", "Swarm"},
+		{"metrics", "/metrics", "Metrics"},
+		{"logs", "/logs", "Logs"},
+		{"nodes", "/nodes", "caught up"},
+		{"settings", "/settings", "poll.idle"},
+		{"trust", "/trust", "Signatures wanted"},
+		{"tokens", "/trust?tab=tokens", "Enrolment tokens"},
+		{"audit", "/audit", "Audit"},
+		{"lost", "/nonsense", "There is no such page"},
+		{"agent-lost", "/agents/nobody", "There is no agent"},
+	} {
+		b.open(p.path)
+		b.see(p.says)
+		b.shoot(p.name)
+	}
+}

@@ -1,0 +1,57 @@
+import { keepPreviousData, queryOptions } from '@tanstack/react-query';
+import { get } from './client';
+import type * as T from './types';
+
+const enc = encodeURIComponent;
+
+/** search renders the set values of a query string. */
+export function search(values: Record<string, string | number | string[] | undefined>): string {
+  const p = new URLSearchParams();
+  for (const [k, v] of Object.entries(values)) {
+    for (const one of Array.isArray(v) ? v : [v]) if (one !== undefined && one !== '') p.append(k, String(one));
+  }
+  const s = p.toString();
+  return s === '' ? '' : `?${s}`;
+}
+
+function query<R>(path: string, every = 5000, enabled = true) {
+  return queryOptions({
+    queryKey: path.split(/[/?]/).filter((s) => s !== '' && s !== 'v1'),
+    queryFn: ({ signal }) => get<R>(path, signal),
+    meta: { every },
+    enabled,
+  });
+}
+
+/** A listing keeps its old rows while the next ones are on their way. */
+function list<R>(path: string, every = 5000, enabled = true) {
+  return { ...query<R>(path, every, enabled), placeholderData: keepPreviousData };
+}
+
+export interface CommandFilter { rollout?: string; agent?: string; state?: string; after?: string; limit?: number }
+
+export const queries = {
+  health: () => query<T.Health[]>('/v1/cluster/health'),
+  nodes: () => query<T.Node[]>('/v1/nodes'),
+  agents: (select: string[], after = '', limit = 50) =>
+    list<T.Page<T.Agent>>(`/v1/agents${search({ select, after, limit })}`),
+  agentSummary: (select: string[], enabled = true) =>
+    list<T.AgentSummary>(`/v1/agent-counts${search({ select })}`, 5000, enabled),
+  agent: (id: string) => query<T.Agent>(`/v1/agents/${enc(id)}`, 3000),
+  artifacts: () => query<T.Artifact[] | null>('/v1/artifacts', 15_000),
+  rollouts: () => query<T.Rollout[] | null>('/v1/rollouts', 4000),
+  rollout: (id: string) => query<T.Rollout>(`/v1/rollouts/${enc(id)}`, 1500),
+  commands: (f: CommandFilter) => list<T.Page<T.Command>>(`/v1/commands${search({ ...f })}`, 3000),
+  command: (id: string) => query<T.Command>(`/v1/commands/${enc(id)}`, 2000),
+  settings: () => query<T.Settings>('/v1/settings', 10_000),
+  settingsHistory: (after = '') => list<T.Page<T.SettingsRecord>>(`/v1/settings/history${search({ after, limit: 50 })}`, 10_000),
+  explain: (agent: string) => query<T.SettingExplained[]>(`/v1/settings/explain${search({ agent })}`, 10_000),
+  audit: (after = '') => list<T.Page<T.AuditRecord>>(`/v1/audit${search({ after, limit: 50 })}`, 10_000),
+  operators: () => query<T.OperatorInfo[] | null>('/v1/operators', 10_000),
+  ca: () => query<T.CAStatus>('/v1/ca', 15_000),
+  tokens: () => query<T.Token[] | null>('/v1/tokens', 10_000),
+  tuf: (file: string) => ({ ...query<T.TufMetadata>(`/v1/tuf/${file}`, 60_000, !file.startsWith('0.')) }),
+  tufRoot: (version: number) => query<T.TufRoot>(`/v1/tuf/${version}.root.json`, 60_000),
+  later: (path: string) => query<unknown>(path, 30_000),
+  trust: () => query<T.TrustStatus>('/v1/trust', 30_000),
+};

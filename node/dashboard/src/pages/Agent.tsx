@@ -1,0 +1,169 @@
+import { Button, SimpleGrid, Stack, Text } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { Link, useNavigate } from '@tanstack/react-router';
+import { call } from '../api/client';
+import { queries } from '../api/queries';
+import type { Agent, Installed } from '../api/types';
+import { useSilence } from '../api/useSilence';
+import { useMay } from '../auth/session';
+import { agentRoute } from '../router';
+import { agentState } from '../ui/agents';
+import { Ago } from '../ui/Ago';
+import { PartBar } from '../ui/Bar';
+import { Card, Facts } from '../ui/Card';
+import { CopyCli, CopyIcon } from '../ui/Cli';
+import { useNow } from '../ui/clock';
+import { CommandTable } from '../ui/CommandTable';
+import { ConfirmButton } from '../ui/Confirm';
+import { Empty } from '../ui/Empty';
+import { bytes } from '../ui/format';
+import { newRolloutID } from '../ui/ids';
+import { Page } from '../ui/Page';
+import { Labels } from '../ui/Selectors';
+import { Settled } from '../ui/Settled';
+import { Status } from '../ui/Status';
+import { Table } from '../ui/Table';
+
+export function AgentPage() {
+  const { id } = agentRoute.useParams();
+  const agent = useQuery(queries.agent(id));
+  const commands = useQuery(queries.commands({ agent: id, limit: 50 }));
+  return (
+    <Page title={id} name={id} actions={<AgentActions id={id} />}>
+      <Settled query={agent} what="this agent">
+        {(a) => (
+          <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
+            <Identity agent={a} />
+            <Card title="Installed" flush>
+              {(a.presence?.installed ?? []).length === 0
+                ? <Empty title="Nothing is installed through RedFlag yet" />
+                : <InstalledTable agent={a} />}
+            </Card>
+          </SimpleGrid>
+        )}
+      </Settled>
+      {agent.data && <InFlight agent={agent.data} />}
+      <AgentSettings id={id} />
+      <Card title="Commands" flush actions={<Link to="/commands" search={{ agent: id }} className="rf-link"><Text size="xs">All</Text></Link>}>
+        <Settled query={commands} what="commands">
+          {(page) => (page.items.length === 0
+            ? <Empty title="No command has been addressed to this agent" />
+            : <CommandTable label={`Commands of ${id}`} commands={page.items} without={['Agent', 'Region']} />)}
+        </Settled>
+      </Card>
+    </Page>
+  );
+}
+
+function AgentActions({ id }: { id: string }) {
+  const may = useMay('operator');
+  return (
+    <>
+      <CopyCli command={`redflag agents ${id}`} />
+      <Button variant="default" component={Link} to={`/logs?agent=${encodeURIComponent(id)}`}>Logs</Button>
+      {may && <Button component={Link} to={`/rollouts/new?select=${encodeURIComponent(`agent:${id}`)}`}>Roll out…</Button>}
+    </>
+  );
+}
+
+function Identity({ agent: a }: { agent: Agent }) {
+  const now = useNow();
+  const silence = useSilence();
+  const state = agentState(a, now, silence);
+  return (
+    <Card title="Machine">
+      <Facts rows={[
+        ['State', <Status key="s" state={state} />],
+        ['Last poll', <Ago key="l" at={a.presence?.last_poll} never="not since its node started" />],
+        ['Polls', a.presence?.node ? <Link key="n" to="/nodes" className="rf-link">{a.presence.node}</Link> : 'no node'],
+        ['Region', <Link key="r" to="/agents" search={{ select: `region:${a.region}` }} className="rf-link">{a.region}</Link>],
+        ['Labels', <Labels key="b" labels={a.labels} />],
+        ['Agent version', a.presence?.version ?? 'not known'],
+        ['Enrolled', <Ago key="e" at={a.enrolled_at} />],
+        ['Key', <span key="k" className="rf-mono">{a.key_id.slice(0, 16)}… <CopyIcon value={a.key_id} what="key id" /></span>],
+      ]}
+      />
+    </Card>
+  );
+}
+
+function InstalledTable({ agent }: { agent: Agent }) {
+  return (
+    <Table
+      label="Installed" rows={agent.presence?.installed ?? []} rowKey={(i) => i.name}
+      columns={[
+        { name: 'Artifact', cell: (i) => <b>{i.name}</b> },
+        { name: 'Version', cell: (i) => i.version },
+        { name: 'Before', cell: (i) => i.previous ?? <span className="rf-calm">none</span> },
+        { name: 'SHA-256', wide: true, cell: (i) => <span className="rf-mono">{i.sha256.slice(0, 12)}…</span> },
+        { name: 'Action', right: true, cell: (i) => i.previous !== undefined && <RollBack agent={agent} installed={i} /> },
+      ]}
+    />
+  );
+}
+
+function RollBack({ agent, installed: i }: { agent: Agent; installed: Installed }) {
+  const navigate = useNavigate();
+  return (
+    <ConfirmButton
+      size="compact-xs" title={`Roll back ${i.name} on ${agent.id}?`} action="Roll back 1 agent" danger
+      cli={`redflag rollout create ${i.name} --rollback --to agent:${agent.id}`}
+      body={<Text size="sm">One machine is hit: {agent.id} in {agent.region} goes from {i.version} back to {i.previous} with its next poll.</Text>}
+      onConfirm={async () => {
+        const id = newRolloutID();
+        await call('POST', '/v1/rollouts', { id, kind: 'rollback', artifact: i.name, selector: { agents: [agent.id] } });
+        await navigate({ to: '/rollouts/$id', params: { id } });
+      }}
+    >
+      Roll back
+    </ConfirmButton>
+  );
+}
+
+function InFlight({ agent }: { agent: Agent }) {
+  const progress = agent.presence?.progress ?? [];
+  if (progress.length === 0) return null;
+  return (
+    <Card title="Under way">
+      <Stack gap="sm">
+        {progress.map((p) => (
+          <div key={p.command_id}>
+            <Text size="sm" mb={4}>
+              <Status state={p.phase} /> <Link to="/commands/$id" params={{ id: p.command_id }} className="rf-link rf-mono">{p.command_id}</Link>
+              {' '}{bytes(p.transfer.done)} of {bytes(p.transfer.total)}; {bytes(p.transfer.from_peers)} from peers, {bytes(p.transfer.from_nodes)} from nodes
+            </Text>
+            <PartBar part={p.transfer.done} whole={p.transfer.total} label="Verified on disk" />
+          </div>
+        ))}
+      </Stack>
+    </Card>
+  );
+}
+
+/** AgentSettings says what holds for this machine, and which layer decided it. */
+function AgentSettings({ id }: { id: string }) {
+  const explained = useQuery(queries.explain(id));
+  const layer = `agent:${id}`;
+  return (
+    <Card title="Settings that differ from the default" flush actions={<Link to="/settings" search={{ layer }} className="rf-link"><Text size="xs">Set for this agent</Text></Link>}>
+      <Settled query={explained} what="which layer won">
+        {(list) => {
+          const set = list.filter((e) => !e.default);
+          if (set.length === 0) return <Empty title="Every setting has its default" />;
+          return (
+            <Table
+              label="Settings of this agent" rows={set} rowKey={(e) => e.key}
+              columns={[
+                { name: 'Setting', cell: (e) => <span className="rf-mono">{e.key}</span> },
+                { name: 'Value', cell: (e) => <b className="rf-mono">{e.value}</b> },
+                { name: 'Layer that won', cell: (e) => <span className="rf-mono">{e.layers.at(-1)?.layer}</span> },
+                { name: 'Over', wide: true, cell: (e) => e.layers.slice(0, -1).map((l) => `${l.layer} (${l.value})`).join(', ') },
+                { name: 'Until', right: true, cell: (e) => <Ago at={e.layers.at(-1)?.expires} never="for good" /> },
+              ]}
+            />
+          );
+        }}
+      </Settled>
+    </Card>
+  );
+}

@@ -1,0 +1,45 @@
+import { Button, Group, Modal, Stack, type ButtonProps } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import type { ReactNode } from 'react';
+import { useMay, type Role } from '../auth/session';
+import { Command } from './Cli';
+import { ProblemNote } from './Settled';
+
+/**
+ * ConfirmButton does something only after it was said what that hits. The
+ * question stays open while the answer is on its way, and says so if it fails.
+ * Who may not do it does not see it.
+ */
+export function ConfirmButton({ children, title, body, action, onConfirm, cli, danger = false, needs = 'operator', ...button }: {
+  children: ReactNode; title: string; body: ReactNode; action: string; cli?: string; danger?: boolean; needs?: Role;
+  onConfirm: () => Promise<unknown>;
+} & Omit<ButtonProps, 'children'>) {
+  const [opened, { open, close }] = useDisclosure(false);
+  const client = useQueryClient();
+  const may = useMay(needs);
+  const run = useMutation({
+    mutationFn: onConfirm,
+    onSuccess: () => {
+      close();
+      return client.invalidateQueries();
+    },
+  });
+  if (!may) return null;
+  return (
+    <>
+      <Button variant="default" {...button} onClick={() => { run.reset(); open(); }}>{children}</Button>
+      <Modal opened={opened} onClose={close} title={title} size="lg">
+        <Stack gap="sm">
+          <div>{body}</div>
+          {cli !== undefined && <Command>{cli}</Command>}
+          {run.isError && <ProblemNote error={run.error} />}
+          <Group justify="flex-end" gap="xs">
+            <Button variant="default" onClick={close} data-autofocus>Leave it</Button>
+            <Button color={danger ? 'red' : undefined} loading={run.isPending} onClick={() => run.mutate()}>{action}</Button>
+          </Group>
+        </Stack>
+      </Modal>
+    </>
+  );
+}

@@ -1,0 +1,52 @@
+import type { Plan, Rollout, Wave, Window } from '../api/types';
+import { count } from './format';
+import { Status } from './Status';
+import { Table } from './Table';
+
+export const waveText = (w: Wave) => (w.percent ? `${w.percent}%` : count(w.agents ?? 0));
+
+/** parseWaves reads "10, 25%": what has been released, in all, once each wave is open. */
+export function parseWaves(text: string): Wave[] | undefined {
+  const waves: Wave[] = [];
+  for (const part of text.split(/[\s,]+/).filter((t) => t !== '')) {
+    const n = /^(\d+)(%?)$/.exec(part);
+    const value = Number(n?.[1] ?? 0);
+    if (value < 1 || (n?.[2] === '%' && value > 100)) return undefined;
+    waves.push(n?.[2] === '%' ? { percent: value } : { agents: value });
+  }
+  return waves;
+}
+
+const released = (w: Wave, total: number) => Math.min(total, w.percent ? Math.ceil((total * w.percent) / 100) : (w.agents ?? 0));
+
+const days = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
+const clock = (m: number) => `${String(Math.floor(m / 60)).padStart(2, '0')}:${String(m % 60).padStart(2, '0')}`;
+
+export const windowText = (w: Window) => `${w.days.map((d) => days[d]).join(', ')} ${clock(w.from)} to ${clock(w.to)} ${w.zone}`;
+
+/** thresholds says in one sentence when a plan goes on and when it halts. */
+export function thresholds(p: Plan): string {
+  const on = `goes on when ${p.success_percent || 100} % of a wave have succeeded`;
+  return p.max_failure_percent ? `${on}, halts when more than ${p.max_failure_percent} % have failed` : `${on}, never halts by itself`;
+}
+
+/** WaveTable shows which agents are released, wave by wave. */
+export function WaveTable({ rollout: r }: { rollout: Rollout }) {
+  const given = r.plan?.waves ?? [];
+  const sizes = given.map((w) => released(w, r.agents));
+  if (given.length < (r.waves ?? 0)) sizes.push(r.agents);
+  const rows = sizes.map((upTo, i) => ({ n: i + 1, upTo, agents: Math.max(0, upTo - (sizes[i - 1] ?? 0)), text: given[i] ? waveText(given[i]) : 'the rest' }));
+  const at = r.wave ?? 1;
+  return (
+    <Table
+      label="Waves" rows={rows} rowKey={(w) => String(w.n)} faded={(w) => w.n > at}
+      columns={[
+        { name: 'Wave', cell: (w) => <b>{w.n}</b> },
+        { name: 'State', cell: (w) => (w.n < at || r.state === 'done' ? <Status state="done" label="passed" /> : w.n === at ? <Status state={r.state} label={r.state === 'running' ? 'open' : undefined} /> : <Status state="pending" label="waits" />) },
+        { name: 'Reaches', cell: (w) => w.text },
+        { name: 'Agents', right: true, cell: (w) => count(w.agents) },
+        { name: 'In all', right: true, cell: (w) => count(w.upTo) },
+      ]}
+    />
+  );
+}
