@@ -119,7 +119,7 @@ func (d *demo) makeTrouble(ctx context.Context, r api.Rollout, s *summary) error
 		return err
 	}
 	for _, c := range commands {
-		if c.Region == s.leader.region || c.Phase != api.PhaseDownloading || c.Transfer.Done < c.Transfer.Total/5 || c.Transfer.Done > c.Transfer.Total*4/5 {
+		if c.Region == s.leader.region || c.Phase != api.PhaseDownloading || c.Transfer.Done == 0 || c.Transfer.Done < c.Transfer.Total/5 || c.Transfer.Done > c.Transfer.Total*4/5 {
 			continue
 		}
 		p := d.process(c.AgentID)
@@ -131,31 +131,42 @@ func (d *demo) makeTrouble(ctx context.Context, r api.Rollout, s *summary) error
 	return nil
 }
 
-// recover starts the killed leader again and waits until it has caught up.
+// recover starts the killed leader again and waits until it has applied what
+// the others had by then.
 func (d *demo) recover(ctx context.Context, s *summary) error {
 	if s.leader == nil {
 		return nil
 	}
+	newest, _, err := d.applied(ctx, "")
+	if err != nil {
+		return err
+	}
 	if err := s.leader.start(); err != nil {
 		return err
 	}
-	err := waitFor(ctx, s.leader.id+" to catch up", func() (bool, error) {
-		var all []api.Health
-		err := d.client.Do(ctx, http.MethodGet, "/v1/cluster/health", nil, &all)
-		var top, own uint64
-		for _, h := range all {
-			top = max(top, h.CommitIndex)
-			if h.Node == s.leader.id {
-				own = h.AppliedIndex
-			}
-		}
-		return own > 0 && own+5 >= top, err
+	err = waitFor(ctx, s.leader.id+" to catch up", func() (bool, error) {
+		_, own, err := d.applied(ctx, s.leader.id)
+		return own >= newest, err
 	})
 	if err == nil {
 		s.LeaderCaughtUp = true
 		d.say("%s is back and has caught up", s.leader.id)
 	}
 	return err
+}
+
+// applied returns the highest index that any node has applied, and that of the
+// node with this id.
+func (d *demo) applied(ctx context.Context, id string) (newest, own uint64, err error) {
+	var all []api.Health
+	err = d.client.Do(ctx, http.MethodGet, "/v1/cluster/health", nil, &all)
+	for _, h := range all {
+		newest = max(newest, h.AppliedIndex)
+		if h.Node == id {
+			own = h.AppliedIndex
+		}
+	}
+	return newest, own, err
 }
 
 func (d *demo) process(id string) *process {
