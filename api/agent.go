@@ -26,6 +26,15 @@ type Presence struct {
 	Version   string      `json:"version"` // of the agent binary
 	Installed []Installed `json:"installed,omitempty"`
 	Progress  []Progress  `json:"progress,omitempty"`
+	Readiness *Readiness  `json:"readiness,omitempty"`
+	// Waiting says why commands were not handed out with the last poll.
+	Waiting []Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting is why a command is not handed out to an agent yet.
+type Waiting struct {
+	CommandID string `json:"command_id"`
+	Reason    string `json:"reason"`
 }
 
 // Activity is what an agent is busy with; it decides the next poll.
@@ -37,6 +46,7 @@ const (
 	ActivityDownloading Activity = "downloading"
 	ActivityInstalling  Activity = "installing"
 	ActivityFailing     Activity = "failing"
+	ActivityDegraded    Activity = "degraded" // the machine cannot do its work, see Readiness
 )
 
 // Installed is an artifact on a machine.
@@ -64,6 +74,10 @@ type Report struct {
 	At        time.Time `json:"at" cbor:"4,keyasint"` // the agent's clock
 	Failure   *Failure  `json:"failure,omitempty" cbor:"5,keyasint,omitempty"`
 	Transfer  *Transfer `json:"transfer,omitempty" cbor:"6,keyasint,omitempty"`
+	// Log is what the execution left behind, with a terminal state.
+	Log *ExecutionLog `json:"log,omitempty" cbor:"7,keyasint,omitempty"`
+	// CancelRefused is set when the agent was asked to cancel and goes on: why.
+	CancelRefused string `json:"cancel_refused,omitempty" cbor:"8,keyasint,omitempty"`
 }
 
 // MaxReports is how many reports one poll may carry.
@@ -80,6 +94,7 @@ type PollRequest struct {
 	Held            []string   `json:"held,omitempty"`
 	Reports         []Report   `json:"reports,omitempty"`
 	Progress        []Progress `json:"progress,omitempty"`
+	Readiness       *Readiness `json:"readiness,omitempty"`
 	LastIndex       uint64     `json:"last_index"`
 	SettingsVersion uint64     `json:"settings_version"`
 }
@@ -95,9 +110,14 @@ type PollResponse struct {
 	Commands []Command        `json:"commands,omitempty"`
 	Accepted []string         `json:"accepted,omitempty"`
 	Rejected []RejectedReport `json:"rejected,omitempty"`
-	NextPoll Duration         `json:"next_poll"`
-	Nodes    []NodeAddr       `json:"nodes"`
-	Index    uint64           `json:"index"`
+	// Cancel names commands that the agent holds and that nobody wants any
+	// more. The agent answers each with a report: cancelled, or that it goes on.
+	Cancel   []string `json:"cancel,omitempty"`
+	NextPoll Duration `json:"next_poll"`
+	// Now is the node's time, by which deadlines of commands are meant.
+	Now   time.Time  `json:"now,omitzero"`
+	Nodes []NodeAddr `json:"nodes"`
+	Index uint64     `json:"index"`
 	// Settings is set when the agent's settings version is not the current one.
 	Settings *AgentSettings `json:"settings,omitempty"`
 }

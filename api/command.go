@@ -1,19 +1,56 @@
 package api
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
-// Kind is what a command asks of an agent. An agent that does not know a kind
+// Kind is what a command asks of an agent. Any well-formed word may travel, for
+// nodes and agents are not upgraded at once: an agent that does not know a kind
 // reports the command as failed with ErrorUnsupported, never in silence.
 type Kind string
 
 // The kinds of command that this version knows.
 const (
-	KindInstall  Kind = "install"
-	KindRollback Kind = "rollback"
+	KindInstall      Kind = "install"
+	KindRollback     Kind = "rollback"
+	KindScan         Kind = "scan"
+	KindCollectLogs  Kind = "collect_logs"
+	KindCollectSpecs Kind = "collect_specs"
+	KindUpdateAgent  Kind = "update_agent"
+	KindReboot       Kind = "reboot"
+	KindRunModule    Kind = "run_module"
 )
 
+// Kinds lists what this version knows, in the order that people read it.
+var Kinds = []Kind{
+	KindInstall, KindRollback, KindScan, KindCollectLogs, KindCollectSpecs,
+	KindUpdateAgent, KindReboot, KindRunModule,
+}
+
 // Known reports whether this version understands the kind.
-func (k Kind) Known() bool { return k == KindInstall || k == KindRollback }
+func (k Kind) Known() bool {
+	for _, known := range Kinds {
+		if k == known {
+			return true
+		}
+	}
+	return false
+}
+
+// Valid reports whether k can travel: 1 to 32 lower-case letters and '_'.
+func (k Kind) Valid() bool {
+	return k != "" && len(k) <= 32 && strings.Trim(string(k), "abcdefghijklmnopqrstuvwxyz_") == ""
+}
+
+// NeedsArtifact reports whether the kind is about an artifact, and NeedsVersion
+// whether it must name the version of one.
+func (k Kind) NeedsArtifact() bool { return k == KindRollback || k.NeedsVersion() }
+
+// NeedsVersion reports whether the kind is about one version of an artifact.
+func (k Kind) NeedsVersion() bool {
+	return k == KindInstall || k == KindUpdateAgent || k == KindRunModule
+}
 
 // State is where a command stands. Its rank never falls and it ends in
 // exactly one terminal state: the first in log order wins.
@@ -26,14 +63,15 @@ const (
 	StateRunning    State = "running"
 	StateSucceeded  State = "succeeded"
 	StateFailed     State = "failed"
+	StateTimedOut   State = "timed_out" // its deadline passed; agents never report it
 	StateCancelled  State = "cancelled"
-	StateRolledBack State = "rolled_back"
+	StateRolledBack State = "rolled_back" // the new version failed its check, the old one runs
 )
 
 // States lists every state in the order of a command's life.
 var States = []State{
 	StatePending, StateLeased, StateRunning,
-	StateSucceeded, StateFailed, StateCancelled, StateRolledBack,
+	StateSucceeded, StateFailed, StateTimedOut, StateCancelled, StateRolledBack,
 }
 
 // Rank orders the states: pending 0, leased 1, running 2, terminal 3, and -1
@@ -46,7 +84,7 @@ func (s State) Rank() int {
 		return 1
 	case StateRunning:
 		return 2
-	case StateSucceeded, StateFailed, StateCancelled, StateRolledBack:
+	case StateSucceeded, StateFailed, StateTimedOut, StateCancelled, StateRolledBack:
 		return 3
 	}
 	return -1
@@ -54,6 +92,13 @@ func (s State) Rank() int {
 
 // Terminal reports whether nothing can follow.
 func (s State) Terminal() bool { return s.Rank() == 3 }
+
+// Failed reports whether the command ended without having done what it was
+// for, other than by an operator's wish: such commands count as failures of
+// their rollout.
+func (s State) Failed() bool {
+	return s == StateFailed || s == StateTimedOut || s == StateRolledBack
+}
 
 // Phase refines StateRunning for people who watch.
 type Phase string
@@ -77,6 +122,8 @@ const (
 	ErrorDisk        ErrorClass = "disk"        // no space, or the disk does not write
 	ErrorNoPrevious  ErrorClass = "no_previous" // nothing to roll back to
 	ErrorUnsupported ErrorClass = "unsupported" // the agent does not know the kind
+	ErrorRefused     ErrorClass = "refused"     // the machine's own policy said no for now
+	ErrorDeadline    ErrorClass = "deadline"    // the command's deadline passed
 )
 
 // Failure is why a command did not succeed.
@@ -103,23 +150,93 @@ type Transfer struct {
 // Command is one agent's share of a rollout, as an agent gets it and as an
 // operator sees it.
 type Command struct {
-	ID            string    `json:"id"`
-	RolloutID     string    `json:"rollout_id"`
-	AgentID       string    `json:"agent_id"`
-	Region        string    `json:"region,omitempty"`
+	ID        string `json:"id"`
+	RolloutID string `json:"rollout_id"`
+	AgentID   string `json:"agent_id"`
+	Region    string `json:"region,omitempty"`
+	// RetryOf is the command that this one repeats after a failure.
+	RetryOf       string    `json:"retry_of,omitempty"`
 	Kind          Kind      `json:"kind"`
-	Artifact      string    `json:"artifact"`
+	Artifact      string    `json:"artifact,omitempty"`
 	Version       string    `json:"version,omitempty"`
 	CorrelationID string    `json:"correlation_id"`
 	State         State     `json:"state"`
 	Attempt       int       `json:"attempt,omitempty"` // leases handed out so far
 	CreatedAt     time.Time `json:"created_at"`
-	LeasedAt      time.Time `json:"leased_at,omitzero"`
-	LeaseUntil    time.Time `json:"lease_until,omitzero"`
-	StartedAt     time.Time `json:"started_at,omitzero"`
-	EndedAt       time.Time `json:"ended_at,omitzero"`
-	Failure       *Failure  `json:"failure,omitempty"`
-	Transfer      *Transfer `json:"transfer,omitempty"`
-	// Phase is soft state of the last poll, not replicated.
-	Phase Phase `json:"phase,omitempty"`
+	// NotBefore is when a repeat after a failure may be handed out.
+	NotBefore  time.Time `json:"not_before,omitzero"`
+	LeasedAt   time.Time `json:"leased_at,omitzero"`
+	LeaseUntil time.Time `json:"lease_until,omitzero"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	// Deadline is when the command ends as timed_out if it has not ended: the
+	// expiry of its rollout while it waits, and its own from the first lease.
+	Deadline time.Time `json:"deadline,omitzero"`
+	EndedAt  time.Time `json:"ended_at,omitzero"`
+	// CancelAt is when an operator asked to stop what the agent already held.
+	CancelAt time.Time `json:"cancel_at,omitzero"`
+	// CancelRefused is why the agent went on all the same.
+	CancelRefused string        `json:"cancel_refused,omitempty"`
+	Failure       *Failure      `json:"failure,omitempty"`
+	Transfer      *Transfer     `json:"transfer,omitempty"`
+	Log           *ExecutionLog `json:"log,omitempty"`
+	// Phase and Waiting are soft state of the last poll, not replicated.
+	Phase   Phase  `json:"phase,omitempty"`
+	Waiting string `json:"waiting,omitempty"` // why it is not handed out
+	// Archived says that the command was read from an archive.
+	Archived bool `json:"archived,omitempty"`
+}
+
+// Event is one step in the life of a command.
+type Event struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
+}
+
+// Timeline returns what is known of the command's life, in order.
+func (c *Command) Timeline() []Event {
+	all := []Event{
+		{c.CreatedAt, "created"}, {c.LeasedAt, "handed out"}, {c.StartedAt, "started"},
+		{c.CancelAt, "cancel requested"}, {c.EndedAt, string(c.State)},
+	}
+	var known []Event
+	for _, e := range all {
+		if !e.At.IsZero() {
+			known = append(known, e)
+		}
+	}
+	return known
+}
+
+// CommandDetail is a command with its timeline.
+type CommandDetail struct {
+	Command
+	Timeline []Event `json:"timeline"`
+}
+
+// CommandList asks for a page of commands; an empty field selects all.
+type CommandList struct {
+	Rollout     string    `json:"rollout,omitempty"`
+	Agent       string    `json:"agent,omitempty"`
+	Artifact    string    `json:"artifact,omitempty"`
+	Correlation string    `json:"correlation,omitempty"`
+	State       State     `json:"state,omitempty"`
+	Since       time.Time `json:"since,omitzero"` // created at or after it
+	Until       time.Time `json:"until,omitzero"` // created before it
+}
+
+// Matches reports whether c is one that l selects.
+func (l *CommandList) Matches(c *Command) bool {
+	return (l.Rollout == "" || l.Rollout == c.RolloutID) &&
+		(l.Agent == "" || l.Agent == c.AgentID) &&
+		(l.Artifact == "" || l.Artifact == c.Artifact) &&
+		(l.Correlation == "" || l.Correlation == c.CorrelationID) &&
+		(l.State == "" || l.State == c.State) &&
+		(l.Since.IsZero() || !c.CreatedAt.Before(l.Since)) &&
+		(l.Until.IsZero() || c.CreatedAt.Before(l.Until))
+}
+
+// RetryRequest repeats a command that failed, as a rollout of its own that
+// keeps every constraint of the first one. The caller names the rollout's id.
+type RetryRequest struct {
+	ID string `json:"id"`
 }

@@ -81,6 +81,9 @@ type Error struct {
 	Code    Code   `json:"code" cbor:"1,keyasint"`
 	Message string `json:"message" cbor:"2,keyasint"`
 	Hint    string `json:"hint,omitempty" cbor:"3,keyasint,omitempty"`
+	// RetryAfter is how long the caller should leave this server alone. Over
+	// HTTP it is the header of that name.
+	RetryAfter Duration `json:"-" cbor:"-"`
 }
 
 // Error implements the error interface.

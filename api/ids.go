@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"strings"
 )
 
@@ -43,8 +44,35 @@ func CheckID(what, s string) error {
 // materialised, so the id is derived and not drawn.
 func CommandID(rolloutID, agentID string) string { return rolloutID + ":" + agentID }
 
-// SplitCommandID is the inverse of CommandID.
+// TryID names a repeat of that command: the first try is 1 and has CommandID.
+func TryID(rolloutID, agentID string, try int) string {
+	if try <= 1 {
+		return CommandID(rolloutID, agentID)
+	}
+	return CommandID(rolloutID, agentID) + ":" + strconv.Itoa(try)
+}
+
+// MaxTries bounds how often a command is repeated by itself.
+const MaxTries = 20
+
+// MaxCommandID bounds a command id in bytes.
+const MaxCommandID = 2*MaxIDLength + 4
+
+// SplitCommandID returns the rollout and the agent of a command of any try.
 func SplitCommandID(id string) (rolloutID, agentID string, ok bool) {
-	rolloutID, agentID, ok = strings.Cut(id, ":")
-	return rolloutID, agentID, ok && ValidID(rolloutID) && ValidID(agentID)
+	rolloutID, agentID, _, ok = SplitTryID(id)
+	return rolloutID, agentID, ok
+}
+
+// SplitTryID is the inverse of TryID.
+func SplitTryID(id string) (rolloutID, agentID string, try int, ok bool) {
+	rolloutID, rest, ok := strings.Cut(id, ":")
+	agentID, n, repeated := strings.Cut(rest, ":")
+	try = 1
+	if repeated {
+		var err error
+		try, err = strconv.Atoi(n)
+		ok = ok && err == nil && try > 1 && TryID(rolloutID, agentID, try) == id
+	}
+	return rolloutID, agentID, try, ok && ValidID(rolloutID) && ValidID(agentID)
 }

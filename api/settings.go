@@ -29,6 +29,11 @@ const (
 	SettingPollDownloading SettingKey = "poll.downloading"
 	SettingPollInstalling  SettingKey = "poll.installing"
 	SettingPollFailing     SettingKey = "poll.failing"
+	SettingPollDegraded    SettingKey = "poll.degraded"
+	SettingPollBudget      SettingKey = "poll.budget"
+	SettingHistoryAge      SettingKey = "history.age"
+	SettingHistoryPerAgent SettingKey = "history.per_agent"
+	SettingArchiveSize     SettingKey = "history.archive_size"
 	SettingAgentDownload   SettingKey = "agent.download_limit"
 	SettingAgentUpload     SettingKey = "agent.upload_limit"
 	SettingNodeUpload      SettingKey = "node.upload_limit"
@@ -113,6 +118,11 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingPollDownloading, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval while an agent downloads"},
 	{Key: SettingPollInstalling, Type: SettingDuration, Default: "5s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval while an agent installs"},
 	{Key: SettingPollFailing, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval of an agent whose last command failed"},
+	{Key: SettingPollDegraded, Type: SettingDuration, Default: "60s", Min: "1s", Max: "24h", Scope: ScopeAgent, Description: "poll interval of an agent whose machine is in trouble"},
+	{Key: SettingPollBudget, Type: SettingInt, Default: "1000", Min: "1", Max: "100000", Scope: ScopeNode, Unit: "polls per second", Description: "how many polls a node answers; the intervals of its agents stretch to stay below"},
+	{Key: SettingHistoryAge, Type: SettingDuration, Default: "2160h", Min: "1h", Max: "87600h", Scope: ScopeCluster, Description: "how long ended commands stay in the replicated state"},
+	{Key: SettingHistoryPerAgent, Type: SettingInt, Default: "100", Min: "1", Max: "10000", Scope: ScopeCluster, Description: "how many ended commands of each agent stay in the replicated state"},
+	{Key: SettingArchiveSize, Type: SettingBytes, Default: "256MiB", Min: "16MiB", Max: "1TiB", Scope: ScopeNode, Description: "disk for archived commands on a node"},
 	{Key: SettingAgentDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm download cap of each agent, on the wire"},
 	{Key: SettingAgentUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm upload cap of each agent, on the wire"},
 	{Key: SettingNodeUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm upload cap of each node, on the wire"},

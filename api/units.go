@@ -159,3 +159,5 @@ func (b Bytes) String() string {
 	}
 	return strconv.FormatInt(int64(b), 10) + " B"
 }
+
+func percent(n int) string { return strconv.Itoa(n) + " %" }

@@ -15,9 +15,13 @@ import (
 const (
 	// maxCommands is how many commands one reply hands out.
 	maxCommands = 8
+	// maxCancels is how many commands one reply asks to cancel.
+	maxCancels = 64
 	// maxListed bounds each list in a poll but the reports, which have a bound
 	// of their own.
 	maxListed = 1000
+	// maxReadinessText bounds each text of a machine's readiness, in bytes.
+	maxReadinessText = 512
 	// leaseTime is what operators see as the end of a lease. A command that
 	// got lost with a reply is handed out again as soon as the agent polls
 	// without holding it.
@@ -48,17 +52,21 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	if err := n.caughtUp(ctx, req.LastIndex); err != nil {
 		return nil, err
 	}
-	n.presence.put(&api.Presence{
+	seen := &api.Presence{
 		AgentID: id.ID, Node: n.cfg.ID, LastPoll: time.Now().UTC(), Activity: req.Activity,
-		Version: req.AgentVersion, Installed: req.Installed, Progress: req.Progress,
-	})
-	resp := api.PollResponse{Nodes: n.nodesFor(id.Region)}
+		Version: req.AgentVersion, Installed: req.Installed, Progress: req.Progress, Readiness: req.Readiness,
+	}
+	defer func() { n.presence.put(seen) }()
+	resp := api.PollResponse{Nodes: n.nodesFor(id.Region), Now: seen.LastPoll}
 	if err := n.takeReports(ctx, id.ID, req.Reports, &resp); err != nil {
 		return nil, err
 	}
-	if err := n.handOut(ctx, id.ID, req.Held, &resp); err != nil {
+	due, waiting := n.state().Due(id.ID, req.Held, seen.LastPoll, n.gate(&req, seen.LastPoll), maxCommands)
+	seen.Waiting = waiting
+	if err := n.handOut(ctx, id.ID, due, &resp); err != nil {
 		return nil, err
 	}
+	resp.Cancel = n.state().Cancels(id.ID, maxCancels)
 	self, _ := n.state().Agent(id.ID)
 	settings := n.state().SettingsFor(self.Target())
 	if settings.Version != req.SettingsVersion || req.SettingsVersion == 0 {
@@ -83,6 +91,16 @@ func checkPoll(agentID string, req *api.PollRequest) error {
 	} {
 		if list.have > list.most {
 			return api.Errorf(api.CodeInvalid, "%d %s are too many", list.have, list.name).WithHint("send %d at most", list.most)
+		}
+	}
+	if r := req.Readiness; r != nil {
+		if len(r.Blocked) > api.MaxBlocked || len(r.Degraded) > maxReadinessText {
+			return api.Errorf(api.CodeInvalid, "the readiness is too long")
+		}
+		for _, b := range r.Blocked {
+			if len(b.Gate)+len(b.Reason) > maxReadinessText {
+				return api.Errorf(api.CodeInvalid, "the readiness is too long")
+			}
 		}
 	}
 	for _, p := range req.Progress {
@@ -138,10 +156,28 @@ func (n *Node) takeReports(ctx context.Context, agentID string, reports []api.Re
 	return nil
 }
 
-// handOut leases what waits for the agent. A command whose lease was not
+// gate keeps commands back while a window is shut or the machine is not ready.
+func (n *Node) gate(req *api.PollRequest, now time.Time) state.Gate {
+	return func(c *api.Command, plan *api.Plan) string {
+		if !api.WindowsOpen(plan.Windows, now) {
+			return "the maintenance window is shut"
+		}
+		return plan.Gates.Closed(req.Readiness, n.payloadOf(c))
+	}
+}
+
+// payloadOf is how much an agent has to download for a command, in bytes.
+func (n *Node) payloadOf(c *api.Command) int64 {
+	if !c.Kind.NeedsVersion() {
+		return 0
+	}
+	a, _ := n.state().Artifact(c.Artifact, c.Version)
+	return a.Length
+}
+
+// handOut leases what is due to the agent. A command whose lease was not
 // committed is not handed out.
-func (n *Node) handOut(ctx context.Context, agentID string, held []string, resp *api.PollResponse) error {
-	pending := n.state().Pending(agentID, held, maxCommands)
+func (n *Node) handOut(ctx context.Context, agentID string, pending []api.Command, resp *api.PollResponse) error {
 	if len(pending) == 0 {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -25,19 +26,35 @@ func (n *Node) createRollout(r *http.Request) (any, error) {
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
-	res, err := n.propose(r.Context(), state.TypeCreateRollout, state.CreateRollout{
+	return n.addRollout(r.Context(), state.CreateRollout{
 		ID: req.ID, Kind: req.Kind, Artifact: req.Artifact, Version: req.Version, Selector: req.Selector,
-		CorrelationID: api.Correlation(r.Context()), CreatedBy: "operator",
-	})
+	}, req.Plan)
+}
+
+// addRollout proposes a rollout. What the plan leaves to this version's defaults
+// is written out: other versions replay the same entry.
+func (n *Node) addRollout(ctx context.Context, entry state.CreateRollout, plan api.Plan) (any, error) {
+	if plan.Retries == nil {
+		plan.Retries = api.DefaultRetries()
+	}
+	if plan.Timeout == 0 {
+		plan.Timeout = api.DefaultTimeout
+	}
+	if plan.Expiry == 0 {
+		plan.Expiry = api.DefaultExpiry
+	}
+	entry.Plan, entry.CorrelationID, entry.CreatedBy = &plan, api.Correlation(ctx), "operator"
+	res, err := n.propose(ctx, state.TypeCreateRollout, entry)
 	if err != nil {
 		return nil, err
 	}
-	rollout, err := n.rollout(req.ID)
+	rollout, err := n.rollout(entry.ID)
 	if err != nil {
 		return nil, err
 	}
-	telemetry.For(r.Context(), n.log).Info("rollout created", "rollout", req.ID, "kind", string(req.Kind),
-		"artifact", req.Artifact, "version", req.Version, "agents", rollout.Agents, "index", res.Index)
+	telemetry.For(ctx, n.log).Info("rollout created", "rollout", entry.ID, "kind", string(entry.Kind),
+		"artifact", entry.Artifact, "version", entry.Version, "agents", rollout.Agents, "waves", rollout.Waves,
+		"rollback_of", entry.RollbackOf, "retry_of", entry.RetryOf, "index", res.Index)
 	return rollout, nil
 }
 
@@ -89,8 +106,65 @@ func (n *Node) cancelRollout(r *http.Request) (any, error) {
 	if _, err := n.propose(r.Context(), state.TypeCancelRollout, state.CancelRollout{ID: id}); err != nil {
 		return nil, err
 	}
-	telemetry.For(r.Context(), n.log).Info("rollout cancelled", "rollout", id)
+	telemetry.For(r.Context(), n.log).Info("rollout aborted", "rollout", id)
 	return n.rollout(id)
+}
+
+func (n *Node) pauseRollout(r *http.Request) (any, error) {
+	return n.changeRollout(r, api.RolloutPause)
+}
+
+func (n *Node) resumeRollout(r *http.Request) (any, error) {
+	return n.changeRollout(r, api.RolloutResume)
+}
+
+func (n *Node) changeRollout(r *http.Request, action api.RolloutAction) (any, error) {
+	var req api.ChangeRolloutRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	id := r.PathValue("id")
+	entry := state.ChangeRollout{ID: id, Action: action, Reason: req.Reason}
+	if _, err := n.propose(r.Context(), state.TypeChangeRollout, entry); err != nil {
+		return nil, err
+	}
+	telemetry.For(r.Context(), n.log).Info("rollout changed", "rollout", id, "action", string(action), "reason", req.Reason)
+	return n.rollout(id)
+}
+
+// rollBackRollout aborts a rollout that still goes on, then sends everyone on
+// whom it succeeded back. Who that is is known once the abort is committed;
+// what succeeds later all the same is seen in the counts of the old rollout.
+func (n *Node) rollBackRollout(r *http.Request) (any, error) {
+	var req api.RollbackRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	if err := req.Plan.Validate(); err != nil {
+		return nil, err
+	}
+	of, err := n.rollout(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if of.Kind != api.KindInstall {
+		return nil, api.Errorf(api.CodeConflict, "rollout %s is a %s: only an %s can be rolled back", of.ID, of.Kind, api.KindInstall)
+	}
+	if !of.State.Ended() {
+		if _, err := n.propose(r.Context(), state.TypeCancelRollout, state.CancelRollout{ID: of.ID}); err != nil {
+			return nil, err
+		}
+	}
+	members, agents, err := n.state().SucceededOf(of.ID)
+	if err != nil {
+		return nil, err
+	}
+	if agents == 0 {
+		return nil, api.Errorf(api.CodeConflict, "rollout %s has succeeded nowhere: there is nothing to roll back", of.ID)
+	}
+	return n.addRollout(r.Context(), state.CreateRollout{
+		ID: req.ID, Kind: api.KindRollback, Artifact: of.Artifact, Selector: of.Selector, RollbackOf: of.ID, Members: members,
+	}, req.Plan)
 }
 
 // page is a listing with the cursor of its next page.
@@ -109,53 +183,6 @@ func newPage[T any](items []T, limit int, id func(T) string) page[T] {
 		p.Items = []T{}
 	}
 	return p
-}
-
-func (n *Node) listCommands(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	filter := state.CommandFilter{Rollout: q.Get("rollout"), Agent: q.Get("agent"), State: api.State(q.Get("state"))}
-	if filter.State != "" && filter.State.Rank() < 0 {
-		return nil, api.Errorf(api.CodeInvalid, "state %q is not known", filter.State).WithHint("use one of %v", api.States)
-	}
-	limit, err := pageLimit(r)
-	if err != nil {
-		return nil, err
-	}
-	items := n.state().Commands(filter, q.Get("after"), limit)
-	n.addProgress(r, items)
-	return newPage(items, limit, func(c api.Command) string { return c.ID }), nil
-}
-
-func (n *Node) showCommand(r *http.Request) (any, error) {
-	c, ok := n.state().Command(r.PathValue("id"))
-	if !ok {
-		return nil, api.Errorf(api.CodeNotFound, "there is no command %q", r.PathValue("id")).WithHint("redflag commands")
-	}
-	one := []api.Command{c}
-	n.addProgress(r, one)
-	return one[0], nil
-}
-
-// addProgress fills in the soft state of commands that are running.
-func (n *Node) addProgress(r *http.Request, commands []api.Command) {
-	running := map[string]*api.Command{}
-	var agents []string
-	for i := range commands {
-		if commands[i].State == api.StateRunning {
-			running[commands[i].ID] = &commands[i]
-			agents = append(agents, commands[i].AgentID)
-		}
-	}
-	if len(agents) == 0 {
-		return
-	}
-	for _, p := range n.presenceEverywhere(r.Context(), presenceQuery{Agents: agents}) {
-		for _, progress := range p.Progress {
-			if c, ok := running[progress.CommandID]; ok {
-				c.Phase, c.Transfer = progress.Phase, &progress.Transfer
-			}
-		}
-	}
 }
 
 func pageLimit(r *http.Request) (int, error) {

@@ -21,15 +21,39 @@ func encodeBitmap(set *roaring.Bitmap) ([]byte, error) {
 	return b, nil
 }
 
-// getMembers returns the ordinals of the agents that a rollout was created
-// for: none for an unknown rollout.
-func getMembers(r pebble.Reader, rolloutID string) (*roaring.Bitmap, error) {
+// decodeBitmap reads a set, which may come from outside.
+func decodeBitmap(b []byte) (*roaring.Bitmap, error) {
 	set := roaring.New()
-	err := viewRow(r, idKey(keyMembers, rolloutID), func(b []byte) error {
-		if _, err := set.ReadFrom(bytes.NewReader(b)); err != nil {
-			return fmt.Errorf("decode bitmap: %w", err)
-		}
-		return set.Validate()
+	if _, err := set.ReadFrom(bytes.NewReader(b)); err != nil {
+		return nil, fmt.Errorf("decode bitmap: %w", err)
+	}
+	if err := set.Validate(); err != nil {
+		return nil, fmt.Errorf("decode bitmap: %w", err)
+	}
+	return set, nil
+}
+
+// getBitmap returns the set in a row, which is empty without one.
+func getBitmap(r pebble.Reader, key []byte) (*roaring.Bitmap, error) {
+	set := roaring.New()
+	err := viewRow(r, key, func(b []byte) (err error) {
+		set, err = decodeBitmap(b)
+		return err
+	})
+	return set, err
+}
+
+// getMembers returns the ordinals of the agents of a rollout: those that it was
+// created for, and those that joined. There are none of an unknown rollout.
+func getMembers(r pebble.Reader, rolloutID string) (*roaring.Bitmap, error) {
+	set, err := getBitmap(r, idKey(keyMembers, rolloutID))
+	if err != nil {
+		return nil, err
+	}
+	prefix := joinedPrefix(rolloutID)
+	err = scanRows(r, prefix, after(prefix), func(key, _ []byte) (bool, error) {
+		set.Add(ordinalOf(key))
+		return true, nil
 	})
 	return set, err
 }

@@ -48,6 +48,8 @@ const (
 	TypeReports         EntryType = 12
 	TypeChangeSettings  EntryType = 13
 	TypeTick            EntryType = 14
+	TypeChangeRollout   EntryType = 15
+	TypeCancelCommand   EntryType = 16
 	TypeBatch           EntryType = 25
 	TypeAnnounce        EntryType = 26
 	TypePutOnlineKey    EntryType = 40
@@ -77,6 +79,8 @@ var bodies = map[EntryType]func([]byte) (body, error){
 	TypeReports:         decodeAs[Reports],
 	TypeChangeSettings:  decodeAs[ChangeSettings],
 	TypeTick:            decodeAs[Tick],
+	TypeChangeRollout:   decodeAs[ChangeRollout],
+	TypeCancelCommand:   decodeAs[CancelCommand],
 	TypeAnnounce:        decodeAs[Announce],
 	TypePutOnlineKey:    decodeAs[PutOnlineKey],
 

@@ -56,6 +56,7 @@ func (e EnrolAgent) enrol(t *tx) *api.Error {
 	ordinal := t.nextOrdinal()
 	t.put(key, agentRow{Agent: a, Ordinal: ordinal, TokenID: e.TokenID})
 	t.machine.index.addAgent(&a, ordinal)
+	t.join(&a, ordinal)
 	return nil
 }
 

@@ -11,7 +11,8 @@ const maxLease = 24 * time.Hour
 
 // Lease hands commands out to the agent that they are for, one record per
 // command. A command that is leased already is handed out again: its reply got
-// lost. One that runs or has ended is not.
+// lost. One that runs, has ended, waits for its wave or its time, or that nobody
+// wants any more is not.
 type Lease struct {
 	AgentID    string        `cbor:"1,keyasint"`
 	CommandIDs []string      `cbor:"2,keyasint"`
@@ -40,16 +41,41 @@ func (e Lease) lease(t *tx, commandID string) *api.Error {
 	if err != nil {
 		return err
 	}
-	from := c.state()
-	if from != api.StatePending && from != api.StateLeased {
-		return api.Errorf(api.CodeConflict, "command %s is %s", commandID, from)
+	if err := t.leasable(c, commandID); err != nil {
+		return err
 	}
-	row := executionRow{State: api.StateLeased, Attempt: 1}
+	row := executionRow{}
 	if c.row != nil {
 		row = *c.row
-		row.Attempt++
 	}
+	row.State = api.StateLeased
+	row.Attempt++
 	row.LeasedBy, row.LeasedAt, row.LeaseUntil = e.NodeID, t.now, t.now.Add(e.Duration)
+	if row.Deadline.IsZero() {
+		row.Deadline = t.now.Add(c.rollout.Plan.CommandTimeout())
+	}
 	t.putExecution(c, row)
+	return nil
+}
+
+// leasable refuses a command that must not be handed out.
+func (t *tx) leasable(c *command, commandID string) *api.Error {
+	from := c.state()
+	switch {
+	case from != api.StatePending && from != api.StateLeased:
+		return api.Errorf(api.CodeConflict, "command %s is %s", commandID, from)
+	case c.active.state != api.RolloutRunning && c.active.state != api.RolloutCancelled:
+		return api.Errorf(api.CodeConflict, "rollout %s is %s", c.rollout.ID, c.active.state)
+	case c.active.waiting.Contains(c.ordinal):
+		return api.Errorf(api.CodeConflict, "command %s waits for its wave", commandID)
+	case c.active.unwanted(c.ordinal):
+		return api.Errorf(api.CodeConflict, "command %s is to be cancelled", commandID)
+	case c.row != nil && t.now.Before(c.row.NotBefore):
+		return api.Errorf(api.CodeConflict, "command %s waits until it may be repeated", commandID)
+	case c.row != nil && !c.row.Deadline.IsZero() && !t.now.Before(c.row.Deadline):
+		return api.Errorf(api.CodeConflict, "the deadline of command %s has passed", commandID)
+	case !t.now.Before(c.rollout.ExpiresAt) && from == api.StatePending:
+		return api.Errorf(api.CodeConflict, "rollout %s has expired", c.rollout.ID)
+	}
 	return nil
 }

@@ -1,8 +1,11 @@
 package state
 
 import (
+	"encoding/binary"
+	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 
 	"redflag/api"
 )
@@ -11,6 +14,8 @@ import (
 const (
 	maxFailureMessage = 4 << 10
 	maxFailureClass   = 64
+	maxEarlierMessage = 256
+	maxCancelRefused  = 256
 )
 
 // maxTransfer bounds each count of a report, in bytes. A million agents of a
@@ -52,24 +57,80 @@ func (t *tx) report(agentID string, r *api.Report) *api.Error {
 		return err
 	}
 	have := c.state()
-	if c.row != nil && (slices.Contains(c.row.Reports, r.ID) || have == r.State) {
+	known := have == r.State && r.CancelRefused == ""
+	if c.row != nil && (c.counted(r.ID) || known) {
 		return nil
 	}
 	switch {
-	case c.row == nil:
+	case c.row == nil || have == api.StatePending:
 		return api.Errorf(api.CodeConflict, "command %s is %s: it was never handed out", r.CommandID, have)
 	case have.Terminal():
 		return api.Errorf(api.CodeConflict, "command %s has ended: it is %s", r.CommandID, have)
+	case !t.now.Before(c.row.Deadline):
+		return api.Errorf(api.CodeConflict, "the deadline of command %s has passed", r.CommandID)
+	case r.State == api.StateCancelled && !c.active.unwanted(c.ordinal):
+		return api.Errorf(api.CodeConflict, "nobody asked to cancel command %s", r.CommandID)
 	}
-	t.putExecution(c, t.advanced(*c.row, r))
+	row := t.advanced(*c.row, r)
+	t.putLog(c, r)
+	t.putExecution(c, t.repeated(c, row, r))
 	return nil
+}
+
+// putLog keeps what the execution left behind, within bounds.
+func (t *tx) putLog(c *command, r *api.Report) {
+	if r.Log == nil || !r.State.Terminal() {
+		return
+	}
+	t.put(logKey(c.rollout.ID, c.ordinal, c.try), r.Log.Trim(r.State == api.StateSucceeded))
+}
+
+// repeated returns the row of the next try, if row is one that failed and that
+// the plan repeats, else row.
+func (t *tx) repeated(c *command, row executionRow, r *api.Report) executionRow {
+	if row.State != api.StateFailed || row.Failure == nil || !c.rollout.over().IsZero() || !row.CancelAt.IsZero() {
+		return row
+	}
+	rule, ok := c.rollout.Plan.Retries[row.Failure.Class]
+	if !ok || row.try() >= rule.Tries {
+		return row
+	}
+	wait := backoff(rule, row.try(), r.CommandID, t.index)
+	if !t.now.Add(wait).Before(c.rollout.ExpiresAt) {
+		return row
+	}
+	created := c.rollout.CreatedAt
+	if n := len(row.Earlier); n > 0 {
+		created = row.Earlier[n-1].EndedAt
+	}
+	return executionRow{
+		State: api.StatePending, Try: row.try() + 1, NotBefore: t.now.Add(wait), Transfer: row.Transfer,
+		Earlier: append(slices.Clip(row.Earlier), tryRow{
+			Created: created, LeasedAt: row.LeasedAt, StartedAt: row.StartedAt, EndedAt: row.EndedAt,
+			Attempt: row.Attempt, Report: r.ID,
+			Failure: &api.Failure{Class: row.Failure.Class, Message: cut(row.Failure.Message, maxEarlierMessage)},
+		}),
+	}
+}
+
+// backoff is how long to wait before the next try. It is random to the eye and
+// the same on every node: it is derived from the command and the log.
+func backoff(rule api.RetryRule, try int, commandID string, index uint64) time.Duration {
+	ceiling := rule.Limit
+	if shift := try - 1; shift < 30 && rule.Base <= rule.Limit>>shift {
+		ceiling = rule.Base << shift
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(binary.BigEndian.AppendUint64([]byte(commandID), index))
+	half := time.Duration(ceiling) / 2
+	return half + time.Duration(h.Sum64()%uint64(half+1))
 }
 
 func checkReport(r *api.Report) *api.Error {
 	if err := api.CheckID("report id", r.ID); err != nil {
 		return refusal(err)
 	}
-	if r.State.Rank() < api.StateRunning.Rank() {
+	if r.State.Rank() < api.StateRunning.Rank() || r.State == api.StateTimedOut {
 		return api.Errorf(api.CodeInvalid, "state %.64q is not one that an agent reports", string(r.State))
 	}
 	return checkTransfer(r)
@@ -90,9 +151,12 @@ func checkTransfer(r *api.Report) *api.Error {
 
 // advanced returns row after r.
 func (t *tx) advanced(row executionRow, r *api.Report) executionRow {
+	if r.CancelRefused != "" {
+		row.CancelRefused = cut(r.CancelRefused, maxCancelRefused)
+	}
 	row.State = r.State
 	row.Reports = append(slices.Clip(row.Reports), r.ID)
-	if r.State == api.StateRunning {
+	if r.State == api.StateRunning && row.StartedAt.IsZero() {
 		row.StartedAt = t.now
 	}
 	if r.State.Terminal() {

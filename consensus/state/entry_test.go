@@ -24,6 +24,9 @@ func samples() []body {
 		Failure:  &api.Failure{Class: api.ErrorNetwork, Message: "no peers"},
 		Transfer: &api.Transfer{FromPeers: 1, FromNodes: 2, ToPeers: 3, Total: 4, Done: 3},
 	}
+	retried, exit := failed, 3
+	retried.CommandID = "r3:a1"
+	retried.Log = &api.ExecutionLog{ExitCode: &exit, Stdout: "out", Stderr: "err", Cut: true, Steps: []api.Step{{Name: "download", Millis: 12}}}
 	return []body{
 		InitCluster{"c1", []byte("pem"), []byte("ca"), []byte("online"), []byte("pkix"), digest("operator")},
 		PutNode{Node: api.Node{ID: "n1", Region: "eu", MeshAddr: "n1:7421", KeyID: hexDigest("n1")}},
@@ -49,21 +52,45 @@ func samples() []body {
 		},
 		EditSettings{Undoes: 1, By: "operator"},
 		EditSettings{Layer: "agent:a1", Values: map[api.SettingKey]string{api.SettingDebug: "true"}, By: "operator"},
+		planned(rollout("r3", api.Selector{All: true}), fullPlan()),
+		lease("a1", "r3:a1"),
+		report("a1", retried),
+		lease("a1", "r3:a1:2"),
+		CancelCommand{"r3:a1:2"},
+		ChangeRollout{ID: "r3", Action: api.RolloutPause, Reason: "lunch"},
 	}
+}
+
+// fullPlan sets every field of a plan.
+func fullPlan() api.Plan {
+	return api.Plan{
+		Waves: []api.Wave{{Agents: 1}, {Percent: 50}}, RegionOrder: []string{"eu", "us"},
+		SuccessPercent: 90, MaxFailurePercent: 20, Dynamic: true,
+		Windows: []api.Window{{Days: []int{1, 2}, From: 60, To: 120, Zone: "Europe/Berlin"}},
+		Gates:   api.Gates{DiskFree: 1, LoadPercent: 2, Power: true, Battery: 3, PackageLock: true},
+		Retries: api.RetryPolicy{api.ErrorNetwork: {Tries: 2, Base: 0, Limit: api.Duration(time.Minute)}},
+		Timeout: api.Duration(time.Hour), Expiry: api.Duration(24 * time.Hour),
+	}
+}
+
+func planned(e CreateRollout, p api.Plan) CreateRollout {
+	e.Plan = &p
+	return e
 }
 
 // The bytes of an entry, and what the entries make of an empty state, must
 // never change: old logs are replayed by new versions.
 func TestGoldenEntries(t *testing.T) {
 	r := newRig(t)
-	seen := map[EntryType]bool{}
+	seen := map[EntryType]int{}
 	for i, b := range samples() {
 		entry, err := EncodeEntry(b.entryType(), epoch.Add(time.Duration(i)*time.Second), b)
 		require.NoError(t, err)
-		if !seen[b.entryType()] {
-			seen[b.entryType()] = true
-			golden(t, fmt.Sprintf("%02d.hex", b.entryType()), entry)
+		name := fmt.Sprintf("%02d.hex", b.entryType())
+		if seen[b.entryType()]++; seen[b.entryType()] > 1 {
+			name = fmt.Sprintf("%02d-%d.hex", b.entryType(), seen[b.entryType()])
 		}
+		golden(t, name, entry)
 		_, decoded, err := decodeEntry(entry)
 		require.NoError(t, err)
 		if b.entryType() == TypeBatch {

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"slices"
+
 	"redflag/api"
 )
 
@@ -10,14 +12,36 @@ type command struct {
 	active  *activeRollout // nil when the rollout has nothing left to do
 	ordinal uint32
 	region  string
-	row     *executionRow // nil before the first lease
+	agentID string
+	try     int           // the one that the entry names
+	row     *executionRow // of the latest try; nil before the first lease
 }
 
-func (c *command) state() api.State { return c.rollout.stateOf(c.row) }
+// past reports whether the entry names a try that failed and was repeated.
+func (c *command) past() bool { return c.try < c.row.try() }
+
+func (c *command) state() api.State {
+	if c.past() {
+		return api.StateFailed
+	}
+	return c.rollout.stateOf(c.row)
+}
+
+// counted reports whether a report changed the named try before.
+func (c *command) counted(reportID string) bool {
+	switch {
+	case c.row == nil:
+		return false
+	case c.past():
+		return c.row.Earlier[c.try-1].Report == reportID
+	default:
+		return slices.Contains(c.row.Reports, reportID)
+	}
+}
 
 // command finds a command for the agent that it is addressed to.
 func (t *tx) command(agentID, commandID string) (*command, *api.Error) {
-	rolloutID, addressee, ok := api.SplitCommandID(commandID)
+	rolloutID, addressee, try, ok := api.SplitTryID(commandID)
 	if !ok {
 		return nil, api.Errorf(api.CodeInvalid, "command id %.300q is malformed", commandID)
 	}
@@ -30,7 +54,10 @@ func (t *tx) command(agentID, commandID string) (*command, *api.Error) {
 	if !ok {
 		return nil, unknown
 	}
-	c := &command{active: x.byID[rolloutID], ordinal: ordinal, region: x.agents[ordinal].region}
+	c := &command{
+		active: x.byID[rolloutID], ordinal: ordinal, region: x.agents[ordinal].region,
+		agentID: agentID, try: try,
+	}
 	if c.active != nil {
 		c.rollout = c.active.row
 	} else if !t.get(idKey(keyRollout, rolloutID), &c.rollout) {
@@ -42,19 +69,22 @@ func (t *tx) command(agentID, commandID string) (*command, *api.Error) {
 	} else if !t.isMember(c) {
 		return nil, unknown
 	}
+	if try > c.row.try() || (c.past() && try > len(c.row.Earlier)) {
+		return nil, unknown
+	}
 	return c, nil
 }
 
 // isMember reports whether a command without an execution row exists.
 func (t *tx) isMember(c *command) bool {
-	if c.active != nil && c.active.pending.Contains(c.ordinal) {
+	if c.active != nil && (c.active.pending.Contains(c.ordinal) || c.active.waiting.Contains(c.ordinal)) {
 		return true
 	}
-	if t.err != nil || c.rollout.CancelledAt.IsZero() {
+	if t.err != nil || c.rollout.over().IsZero() {
 		return false // every member of a rollout that ended by itself has a row
 	}
 	members, err := getMembers(t.batch, c.rollout.ID)
-	t.err = err
+	t.fail(err)
 	return err == nil && members.Contains(c.ordinal)
 }
 
@@ -64,14 +94,32 @@ func (t *tx) putExecution(c *command, row executionRow) {
 	if t.err != nil {
 		return
 	}
-	p.move(c.region, c.state(), row.State)
+	p.move(c.region, c.rollout.stateOf(c.row), row.State)
 	p.Regions[c.region].addTransfer(c.row, &row)
-	t.put(executionKey(c.rollout.ID, c.ordinal), row)
-	c.active.pending.Remove(c.ordinal)
+	t.moveDeadline(c, &row)
 	if row.State.Terminal() {
-		c.active.open.Remove(c.ordinal)
-	} else {
-		c.active.open.Add(c.ordinal)
+		row.End = t.index
+		t.remember(c, &row)
+	}
+	t.put(executionKey(c.rollout.ID, c.ordinal), row)
+	c.active.place(c.ordinal, &row)
+}
+
+// moveDeadline keeps the index of deadlines: a row stands there while its
+// command is leased or runs.
+func (t *tx) moveDeadline(c *command, row *executionRow) {
+	at := func(x *executionRow) []byte {
+		if x == nil || x.Deadline.IsZero() || x.State.Terminal() || x.State == api.StatePending {
+			return nil
+		}
+		return place{order: nanos(x.Deadline), rollout: c.rollout.ID, ordinal: c.ordinal}.key(keyDeadline)
+	}
+	before, now := at(c.row), at(row)
+	if before != nil && string(before) != string(now) {
+		t.delete(before)
+	}
+	if now != nil && string(before) != string(now) {
+		t.putBytes(now, nil)
 	}
 }
 

@@ -26,14 +26,66 @@ type index struct {
 	byID   map[string]*activeRollout
 }
 
+// cluster returns the settings of the cluster's own layer.
+func (x *index) cluster() api.Settings {
+	return api.Settings{Values: x.settings.rows[string(api.LayerCluster)].row.Values}
+}
+
 // member is the part of an agent that every command of it shows.
 type member struct{ id, region string }
 
 // activeRollout is a rollout with commands that have not ended.
 type activeRollout struct {
 	row     rolloutRow
-	pending *roaring.Bitmap // never leased
+	state   api.RolloutState
+	reason  string
+	wave    int
+	waves   []int           // how many agents are released once each is open
+	pending *roaring.Bitmap // released and never leased
+	waiting *roaring.Bitmap // of a wave that is not open
+	repeats *roaring.Bitmap // failed, to be repeated
 	open    *roaring.Bitmap // leased or running
+	cancels *roaring.Bitmap // open, and an operator wants it cancelled
+	refused *roaring.Bitmap // open, and its agent would not cancel it
+}
+
+func newActive(row *rolloutRow) *activeRollout {
+	return &activeRollout{
+		row: *row, pending: roaring.New(), waiting: roaring.New(), repeats: roaring.New(),
+		open: roaring.New(), cancels: roaring.New(), refused: roaring.New(),
+	}
+}
+
+// unwanted reports whether the agent is to be asked to cancel.
+func (a *activeRollout) unwanted(ordinal uint32) bool {
+	return a.open.Contains(ordinal) && !a.refused.Contains(ordinal) &&
+		(!a.row.CancelledAt.IsZero() || a.cancels.Contains(ordinal))
+}
+
+// clearWaiting forgets everyone who waits.
+func (a *activeRollout) clearWaiting() {
+	a.pending, a.waiting, a.repeats = roaring.New(), roaring.New(), roaring.New()
+}
+
+// place moves a member to the set that its execution row says.
+func (a *activeRollout) place(ordinal uint32, x *executionRow) {
+	for _, set := range []*roaring.Bitmap{a.pending, a.waiting, a.repeats, a.open, a.cancels, a.refused} {
+		set.Remove(ordinal)
+	}
+	switch {
+	case x.State == api.StatePending:
+		if a.row.over().IsZero() {
+			a.repeats.Add(ordinal)
+		}
+	case !x.State.Terminal():
+		a.open.Add(ordinal)
+		if !x.CancelAt.IsZero() {
+			a.cancels.Add(ordinal)
+		}
+		if x.CancelRefused != "" {
+			a.refused.Add(ordinal)
+		}
+	}
 }
 
 func newIndex() *index {
@@ -147,43 +199,57 @@ func (x *index) retire(id string) {
 	x.active = kept
 }
 
-// loadRollout adds a rollout to the index if it has commands that have not
-// ended.
+// loadRollout adds a rollout to the index if it has not ended.
 func (x *index) loadRollout(r pebble.Reader, id string) error {
 	var p progressRow
+	var row rolloutRow
 	if _, err := getRow(r, idKey(keyProgress, id), &p); err != nil {
 		return err
 	}
-	if p.open() == 0 {
+	if _, err := getRow(r, idKey(keyRollout, id), &row); err != nil {
+		return err
+	}
+	if retired(&row, &p) {
 		return nil
 	}
-	a := &activeRollout{open: roaring.New()}
-	if _, err := getRow(r, idKey(keyRollout, id), &a.row); err != nil {
-		return err
-	}
-	var err error
-	if a.pending, err = getMembers(r, id); err != nil {
-		return err
-	}
-	if !a.row.CancelledAt.IsZero() {
-		a.pending = roaring.New()
+	a := newActive(&row)
+	a.state, a.reason, a.wave, a.waves = p.State, p.Reason, p.Wave, waves(&row)
+	if err := a.loadMembers(r); err != nil {
+		return fmt.Errorf("load rollout %s: %w", id, err)
 	}
 	prefix := executionPrefix(id)
-	err = scanRows(r, prefix, after(prefix), func(key, value []byte) (bool, error) {
+	err := scanRows(r, prefix, after(prefix), func(key, value []byte) (bool, error) {
 		var row executionRow
 		if err := unmarshal(value, &row); err != nil {
 			return false, err
 		}
-		ordinal := ordinalOf(key)
-		a.pending.Remove(ordinal)
-		if !row.State.Terminal() {
-			a.open.Add(ordinal)
-		}
+		a.place(ordinalOf(key), &row)
 		return true, nil
 	})
 	if err != nil {
 		return fmt.Errorf("load rollout %s: %w", id, err)
 	}
 	x.addRollout(a)
+	return nil
+}
+
+// loadMembers sorts the members into those released and those of later waves.
+func (a *activeRollout) loadMembers(r pebble.Reader) error {
+	if !a.row.over().IsZero() {
+		return nil // nobody waits any more
+	}
+	members, err := getMembers(r, a.row.ID)
+	if err != nil {
+		return err
+	}
+	if a.wave >= len(a.waves) {
+		a.pending = members
+		return nil
+	}
+	if a.pending, err = getBitmap(r, idKey(keyReleased, a.row.ID)); err != nil {
+		return err
+	}
+	members.AndNot(a.pending)
+	a.waiting = members
 	return nil
 }

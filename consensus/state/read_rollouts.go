@@ -51,7 +51,9 @@ func (m *Machine) rolloutLocked(id string) (api.Rollout, bool) {
 	out := api.Rollout{
 		ID: row.ID, Kind: row.Kind, Artifact: row.Artifact, Version: row.Version,
 		Selector: row.Selector, CorrelationID: row.CorrelationID, CreatedBy: row.CreatedBy,
-		CreatedAt: row.CreatedAt, State: p.State, Agents: row.Agents,
+		CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt, State: p.State, Reason: p.Reason,
+		Plan: row.Plan, RollbackOf: row.RollbackOf, RetryOf: row.RetryOf,
+		Agents: row.Agents + p.Joined, Wave: p.Wave, Waves: len(waves(&row)), Released: p.Released,
 		Counts: map[api.State]int{},
 	}
 	var total regionRow

@@ -89,6 +89,12 @@ func (r *rig) hash() string {
 	return hex.EncodeToString(h)
 }
 
+// Pending is what is due to an agent now, on a machine with no gates closed.
+func (r *rig) Pending(agentID string, held []string, limit int) []api.Command {
+	due, _ := r.Due(agentID, held, r.now, nil, limit)
+	return due
+}
+
 func digest(s string) []byte { h := sha256.Sum256([]byte(s)); return h[:] }
 
 func hexDigest(s string) string { return hex.EncodeToString(digest(s)) }

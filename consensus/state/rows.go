@@ -64,12 +64,52 @@ type rolloutRow struct {
 	// CancelledAt is when the rollout was cancelled: a member without an
 	// execution row is cancelled since then, and pending otherwise.
 	CancelledAt time.Time `cbor:"11,keyasint,omitzero"`
+	Plan        api.Plan  `cbor:"12,keyasint"`
+	RollbackOf  string    `cbor:"13,keyasint,omitempty"`
+	RetryOf     string    `cbor:"14,keyasint,omitempty"`
+	ExpiresAt   time.Time `cbor:"15,keyasint"`
+	// ExpiredAt is when it expired with commands that were never leased: they
+	// have timed out since then.
+	ExpiredAt time.Time `cbor:"16,keyasint,omitzero"`
+	// Steps is where each wave ends, of a plan whose waves are regions.
+	Steps []int `cbor:"17,keyasint,omitempty"`
+}
+
+// over is when the rollout ended for commands that wait, zero if it did not.
+func (r *rolloutRow) over() time.Time {
+	if !r.CancelledAt.IsZero() {
+		return r.CancelledAt
+	}
+	return r.ExpiredAt
 }
 
 // progressRow changes with every lease and report.
 type progressRow struct {
 	State   api.RolloutState      `cbor:"1,keyasint"`
 	Regions map[string]*regionRow `cbor:"2,keyasint"`
+	Reason  string                `cbor:"3,keyasint,omitempty"` // why it is paused or halted
+	Wave    int                   `cbor:"4,keyasint"`           // counts from 1
+	// Released counts the agents that the waves so far hold, and Size those of
+	// the wave that is open.
+	Released int `cbor:"5,keyasint"`
+	Size     int `cbor:"6,keyasint"`
+	// Succeeded and Failed are the counts when the wave opened.
+	Succeeded int `cbor:"7,keyasint"`
+	Failed    int `cbor:"8,keyasint"`
+	Joined    int `cbor:"9,keyasint,omitempty"` // agents that came later
+}
+
+// count adds up the agents in the states that want picks.
+func (p *progressRow) count(want func(api.State) bool) int {
+	n := 0
+	for _, r := range p.Regions {
+		for s, c := range r.Counts {
+			if want(s) {
+				n += c
+			}
+		}
+	}
+	return n
 }
 
 type regionRow struct {
@@ -79,11 +119,17 @@ type regionRow struct {
 
 // open counts the commands that have not ended.
 func (p *progressRow) open() int {
-	n := 0
+	return p.count(func(s api.State) bool { return !s.Terminal() })
+}
+
+// endWaiting moves every pending command to a terminal state at once.
+func (p *progressRow) endWaiting(to api.State) {
 	for _, r := range p.Regions {
-		n += r.Counts[api.StatePending] + r.Counts[api.StateLeased] + r.Counts[api.StateRunning]
+		if n := r.Counts[api.StatePending]; n > 0 {
+			r.Counts[to] += n
+			delete(r.Counts, api.StatePending)
+		}
 	}
-	return n
 }
 
 // move counts one command of a region from one state to another.
@@ -95,8 +141,9 @@ func (p *progressRow) move(region string, from, to api.State) {
 	counts[to]++
 }
 
-// executionRow is one agent's command. It appears with the first lease: until
-// then the rollout and its bitmap say everything.
+// executionRow is one agent's command in its latest try. It appears with the
+// first lease: until then the rollout and its bitmap say everything. It is
+// pending again while a repeat waits.
 type executionRow struct {
 	State      api.State     `cbor:"1,keyasint"`
 	Attempt    int           `cbor:"2,keyasint"`
@@ -108,40 +155,107 @@ type executionRow struct {
 	Failure    *api.Failure  `cbor:"8,keyasint,omitempty"`
 	Transfer   *api.Transfer `cbor:"9,keyasint,omitempty"`
 	// Reports are the ids that changed the row: one per rise in rank.
-	Reports []string `cbor:"10,keyasint,omitempty"`
+	Reports       []string  `cbor:"10,keyasint,omitempty"`
+	Try           int       `cbor:"11,keyasint,omitempty"` // 0 is the first one, like 1
+	NotBefore     time.Time `cbor:"12,keyasint,omitzero"`
+	Deadline      time.Time `cbor:"13,keyasint,omitzero"`
+	CancelAt      time.Time `cbor:"14,keyasint,omitzero"`
+	CancelRefused string    `cbor:"15,keyasint,omitempty"`
+	Earlier       []tryRow  `cbor:"16,keyasint,omitempty"`
+	End           uint64    `cbor:"17,keyasint,omitempty"` // log index of the end
+	// Trimmed says that only the state is left here.
+	Trimmed bool `cbor:"18,keyasint,omitempty"`
 }
 
+// tryRow is what is kept of a try that failed and was repeated.
+type tryRow struct {
+	LeasedAt  time.Time    `cbor:"1,keyasint"`
+	StartedAt time.Time    `cbor:"2,keyasint,omitzero"`
+	EndedAt   time.Time    `cbor:"3,keyasint"`
+	Failure   *api.Failure `cbor:"4,keyasint,omitempty"`
+	Report    string       `cbor:"5,keyasint"` // the id of the report that ended it
+	Created   time.Time    `cbor:"6,keyasint"`
+	Attempt   int          `cbor:"7,keyasint"`
+}
+
+func (x *executionRow) try() int {
+	if x == nil {
+		return 1
+	}
+	return max(1, x.Try)
+}
+
+// command returns the latest try of a member whose execution row is x, nil for
+// none.
 func (r *rolloutRow) command(agentID, region string, x *executionRow) api.Command {
+	c := r.blank(agentID, region, x.try())
+	c.State = r.stateOf(x)
+	c.Deadline = r.ExpiresAt
+	if c.State.Terminal() {
+		c.Deadline, c.EndedAt = time.Time{}, r.over()
+	}
+	if x == nil {
+		return c
+	}
+	c.Attempt, c.NotBefore = x.Attempt, x.NotBefore
+	c.LeasedAt, c.LeaseUntil = x.LeasedAt, x.LeaseUntil
+	c.StartedAt = x.StartedAt
+	c.CancelAt, c.CancelRefused = x.CancelAt, x.CancelRefused
+	c.Failure, c.Transfer = x.Failure, x.Transfer
+	if !x.Deadline.IsZero() {
+		c.Deadline = x.Deadline
+	}
+	if !x.EndedAt.IsZero() {
+		c.EndedAt = x.EndedAt
+	}
+	if c.CancelAt.IsZero() && x.State.Rank() > 0 && !r.CancelledAt.IsZero() && (x.EndedAt.IsZero() || x.EndedAt.After(r.CancelledAt)) {
+		c.CancelAt = r.CancelledAt
+	}
+	if n := len(x.Earlier); n > 0 {
+		c.CreatedAt = x.Earlier[n-1].EndedAt
+	}
+	return c
+}
+
+// earlier returns a try that failed and was repeated, counting from 0.
+func (r *rolloutRow) earlier(agentID, region string, x *executionRow, n int) api.Command {
+	e := x.Earlier[n]
+	c := r.blank(agentID, region, n+1)
+	c.State, c.Failure, c.Attempt = api.StateFailed, e.Failure, e.Attempt
+	c.CreatedAt, c.LeasedAt, c.StartedAt, c.EndedAt = e.Created, e.LeasedAt, e.StartedAt, e.EndedAt
+	return c
+}
+
+// blank is a command of which only the rollout's part is filled in.
+func (r *rolloutRow) blank(agentID, region string, try int) api.Command {
 	c := api.Command{
-		ID:            api.CommandID(r.ID, agentID),
+		ID:            api.TryID(r.ID, agentID, try),
 		RolloutID:     r.ID,
 		AgentID:       agentID,
 		Region:        region,
+		RetryOf:       r.RetryOf,
 		Kind:          r.Kind,
 		Artifact:      r.Artifact,
 		Version:       r.Version,
 		CorrelationID: r.CorrelationID,
 		CreatedAt:     r.CreatedAt,
-		State:         r.stateOf(x),
 	}
-	if x == nil {
-		c.EndedAt = r.CancelledAt
-		return c
+	if try > 1 {
+		c.RetryOf = api.TryID(r.ID, agentID, try-1)
 	}
-	c.Attempt = x.Attempt
-	c.LeasedAt, c.LeaseUntil = x.LeasedAt, x.LeaseUntil
-	c.StartedAt, c.EndedAt = x.StartedAt, x.EndedAt
-	c.Failure, c.Transfer = x.Failure, x.Transfer
 	return c
 }
 
-// stateOf returns the state of a member whose execution row is x, nil for none.
+// stateOf returns the state of a member whose execution row is x, nil for
+// none. What waits ends with its rollout, without a row being written.
 func (r *rolloutRow) stateOf(x *executionRow) api.State {
 	switch {
-	case x != nil:
+	case x != nil && x.State != api.StatePending:
 		return x.State
 	case !r.CancelledAt.IsZero():
 		return api.StateCancelled
+	case !r.ExpiredAt.IsZero():
+		return api.StateTimedOut
 	default:
 		return api.StatePending
 	}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"redflag/api"
 )
 
 // tx is the change that one entry makes. Reads see its own writes. The first
@@ -21,6 +19,13 @@ type tx struct {
 	progress map[string]*progressRow // loaded once per entry, written at its end
 	parts    []int                   // of a Batch: how many records' results each part has
 	err      error
+}
+
+// fail keeps the first error of the disk.
+func (t *tx) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
 }
 
 func (t *tx) get(key []byte, v any) bool {
@@ -70,16 +75,11 @@ func (t *tx) progressOf(rolloutID string) *progressRow {
 	return p
 }
 
-// finish ends rollouts that have nothing left to do, writes what the entry
-// held back and the applied index, and commits all of it at once.
+// finish draws the consequences for the rollouts that the entry touched, writes
+// what it held back and the applied index, and commits all of it at once.
 func (t *tx) finish() error {
 	for id, p := range t.progress {
-		if p.open() == 0 {
-			if p.State == api.RolloutRunning {
-				p.State = api.RolloutDone
-			}
-			t.machine.index.retire(id)
-		}
+		t.settle(id, p)
 		t.put(idKey(keyProgress, id), p)
 	}
 	t.putBytes(keyApplied, binary.BigEndian.AppendUint64(nil, t.index))
