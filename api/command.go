@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,12 +31,7 @@ var Kinds = []Kind{
 
 // Known reports whether this version understands the kind.
 func (k Kind) Known() bool {
-	for _, known := range Kinds {
-		if k == known {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(Kinds, k)
 }
 
 // Valid reports whether k can travel: 1 to 32 lower-case letters and '_'.
@@ -195,8 +191,11 @@ type Event struct {
 // Timeline returns what is known of the command's life, in order.
 func (c *Command) Timeline() []Event {
 	all := []Event{
-		{c.CreatedAt, "created"}, {c.LeasedAt, "handed out"}, {c.StartedAt, "started"},
-		{c.CancelAt, "cancel requested"}, {c.EndedAt, string(c.State)},
+		{c.CreatedAt, "created"},
+		{c.LeasedAt, "handed out"},
+		{c.StartedAt, "started"},
+		{c.CancelAt, "cancel requested"},
+		{c.EndedAt, string(c.State)},
 	}
 	var known []Event
 	for _, e := range all {

@@ -57,7 +57,7 @@ func parseDays(s string) ([]int, error) {
 		return []int{0, 1, 2, 3, 4, 5, 6}, nil
 	}
 	var days []int
-	for _, part := range strings.Split(strings.ToLower(s), ",") {
+	for part := range strings.SplitSeq(strings.ToLower(s), ",") {
 		first, last, span := strings.Cut(part, "-")
 		if !span {
 			last = first

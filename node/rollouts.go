@@ -133,7 +133,7 @@ func (n *Node) changeRollout(r *http.Request, action api.RolloutAction) (any, er
 }
 
 // rollBackRollout aborts a rollout that still goes on, then sends everyone on
-// whom it succeeded back. Who that is is known once the abort is committed;
+// whom it succeeded back. They are known once the abort is committed;
 // what succeeds later all the same is seen in the counts of the old rollout.
 func (n *Node) rollBackRollout(r *http.Request) (any, error) {
 	var req api.RollbackRequest
