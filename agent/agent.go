@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"redflag/api"
 	"redflag/telemetry"
 	"redflag/trust/pki"
 )
@@ -81,7 +82,8 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	poller := &poller{
 		id: id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
 		limits: limits, log: a.log, now: make(chan struct{}, 1), settings: known.Settings,
-		keep: func(l learnt) error { return l.save(a.learntPath()) },
+		keep:      func(l learnt) error { return l.save(a.learntPath()) },
+		readiness: func() *api.Readiness { return readiness(a.cfg.DataDir) },
 	}
 	signed := newSignatures(a.cfg.DataDir, mesh.metadata)
 	poller.executor = newExecutor(journal, store, signed, swarm, a.log, poller.kick)

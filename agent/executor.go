@@ -61,6 +61,8 @@ type executor struct {
 
 	mu       sync.Mutex
 	progress *api.Progress
+	steps    stopwatch
+	switched bool      // the command that is under way cannot be undone any more
 	failedAt time.Time // when the last command failed; zero if it did not
 	cancel   context.CancelCauseFunc
 }
@@ -108,19 +110,32 @@ func (e *executor) execute(ctx context.Context, en *entry) error {
 	ctx = api.WithCorrelation(ctx, en.Command.CorrelationID)
 	log := telemetry.For(ctx, e.log).With(telemetry.KeyCommand, en.Command.ID,
 		"kind", en.Command.Kind, "artifact", en.Command.Artifact, "version", en.Command.Version)
-	log.Info("command started", "resumed", en.State == api.StateRunning)
+	work, done := e.begin(ctx, en)
+	resumed := en.State == api.StateRunning
 	if err := e.journal.start(en); err != nil {
+		done()
+		if errors.Is(err, errEnded) {
+			return nil // it was cancelled before it began
+		}
 		return err
 	}
-	work, done := e.begin(ctx, en)
+	log.Info("command started", "resumed", resumed)
 	err := e.perform(work, log, en)
-	dropped := errors.Is(context.Cause(work), errUnwanted)
-	done()
 	if err != nil && ctx.Err() != nil {
+		done()
 		log.Info("command held for the next start", telemetry.KeyError, err)
 		return nil //nolint:nilerr // the end was asked for; the journal has the command
 	}
-	if err := e.conclude(log, en, err, dropped); err != nil {
+	if cause := context.Cause(work); err != nil && cause != nil {
+		err = cause // why it was stopped says more than what that broke
+	}
+	if en.Log == nil {
+		en.Log = &api.ExecutionLog{}
+	}
+	en.Log.Steps = e.stepsTaken()
+	err = e.conclude(log, en, err)
+	done()
+	if err != nil {
 		return err
 	}
 	debug.FreeOSMemory() // a download leaves buffers that an idle agent has no use for
@@ -129,10 +144,12 @@ func (e *executor) execute(ctx context.Context, en *entry) error {
 }
 
 // conclude journals how the command ended.
-func (e *executor) conclude(log hclog.Logger, en *entry, err error, dropped bool) error {
+func (e *executor) conclude(log hclog.Logger, en *entry, err error) error {
+	dropped, cancelled := errors.Is(err, errUnwanted), errors.Is(err, errCancelled)
 	e.mu.Lock()
+	e.switched = true // whatever comes now comes too late
 	e.failedAt = time.Time{}
-	if err != nil && !dropped {
+	if err != nil && !dropped && !cancelled {
 		e.failedAt = time.Now()
 	}
 	e.mu.Unlock()
@@ -140,6 +157,9 @@ func (e *executor) conclude(log hclog.Logger, en *entry, err error, dropped bool
 	case err == nil:
 		log.Info("command succeeded", "from_peers", en.Transfer.FromPeers, "from_nodes", en.Transfer.FromNodes)
 		return e.journal.end(en, api.StateSucceeded, nil)
+	case cancelled:
+		log.Info("command cancelled")
+		return e.journal.end(en, api.StateCancelled, nil)
 	case dropped:
 		log.Info("command dropped", telemetry.KeyError, err)
 		return e.journal.drop(en)
@@ -153,11 +173,17 @@ func (e *executor) conclude(log hclog.Logger, en *entry, err error, dropped bool
 // begin makes en the command that activity speaks of until done is called.
 func (e *executor) begin(ctx context.Context, en *entry) (work context.Context, done func()) {
 	work, cancel := context.WithCancelCause(ctx)
+	stop := context.CancelFunc(func() {})
+	if !en.Deadline.IsZero() {
+		work, stop = context.WithDeadlineCause(work, en.Deadline, errOverdue)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cancel = cancel
+	e.cancel, e.switched = cancel, false
+	e.steps = stopwatch{}
 	e.progress = &api.Progress{CommandID: en.Command.ID, Phase: api.PhaseVerifying, Transfer: en.Transfer}
 	return work, func() {
+		stop()
 		cancel(nil)
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -166,14 +192,14 @@ func (e *executor) begin(ctx context.Context, en *entry) (work context.Context, 
 }
 
 func (e *executor) perform(ctx context.Context, log hclog.Logger, en *entry) error {
-	if err := api.CheckID("artifact", en.Command.Artifact); err != nil && en.Command.Kind.Known() {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	switch en.Command.Kind {
 	case api.KindInstall:
 		return e.install(ctx, log, en)
 	case api.KindRollback:
-		return e.rollback(en)
+		return e.rollback(ctx, en)
 	default:
 		return failf(api.ErrorUnsupported, "this agent does not know the command %q; update the agent first", en.Command.Kind)
 	}
@@ -184,6 +210,13 @@ func (e *executor) phase(p api.Phase) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.progress.Phase = p
+	e.steps.next(string(p))
+}
+
+func (e *executor) stepsTaken() []api.Step {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.steps.stop()
 }
 
 func (e *executor) transferred(t api.Transfer) {
@@ -207,14 +240,4 @@ func (e *executor) activity() (api.Activity, []api.Progress) {
 		a = api.ActivityDownloading
 	}
 	return a, []api.Progress{*e.progress}
-}
-
-// unwanted stops the command that is under way if it has this id: a node has
-// said that it is over, most likely cancelled.
-func (e *executor) unwanted(commandID string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.progress != nil && e.progress.CommandID == commandID {
-		e.cancel(errUnwanted)
-	}
 }

@@ -14,13 +14,13 @@ import (
 	"redflag/trust"
 )
 
-// errUnwanted ends a command whose report a node has refused for good.
-var errUnwanted = errors.New("the command is over for the cluster")
-
 // install brings an artifact to the command's version. Every step can be
 // repeated: after a crash the command starts over and finds what is done.
 func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) error {
 	cmd := en.Command
+	if err := api.CheckID("artifact", cmd.Artifact); err != nil {
+		return err
+	}
 	if err := api.CheckID("version", cmd.Version); err != nil {
 		return err
 	}
@@ -145,7 +145,10 @@ func (e *executor) put(ctx context.Context, log hclog.Logger, t trust.Target) er
 			return err
 		}
 		defer src.Close()
-		return trust.CopyVerified(w, src, t.Length, t.SHA256)
+		if err := trust.CopyVerified(w, src, t.Length, t.SHA256); err != nil {
+			return err
+		}
+		return e.pointOfNoReturn(ctx)
 	})
 	if err != nil {
 		e.clean(log, t, err)
@@ -192,8 +195,11 @@ func (e *executor) tidy(log hclog.Logger, name string) {
 }
 
 // rollback goes back to the version before the current one.
-func (e *executor) rollback(en *entry) error {
+func (e *executor) rollback(ctx context.Context, en *entry) error {
 	name := en.Command.Artifact
+	if err := api.CheckID("artifact", name); err != nil {
+		return err
+	}
 	e.phase(api.PhaseInstalling)
 	if en.Plan == "" {
 		prev, err := e.versions.previous(name)
@@ -210,6 +216,9 @@ func (e *executor) rollback(en *entry) error {
 		if err := e.journal.note(en); err != nil {
 			return err
 		}
+	}
+	if err := e.pointOfNoReturn(ctx); err != nil {
+		return err
 	}
 	return e.versions.switchTo(name, en.Plan)
 }

@@ -39,6 +39,12 @@ type entry struct {
 	Transfer api.Transfer `json:"transfer"`
 	// Final is the report of the terminal state.
 	Final *api.Report `json:"final,omitempty"`
+	// Refused is the report that the command goes on although an operator
+	// wanted it cancelled.
+	Refused *api.Report `json:"refused,omitempty"`
+	// Deadline is the command's, by this machine's clock.
+	Deadline time.Time         `json:"deadline,omitzero"`
+	Log      *api.ExecutionLog `json:"log,omitempty"`
 }
 
 // journal is the agent's memory of commands and reports. Every change is on
@@ -87,7 +93,7 @@ func hold(tx *bolt.Tx, cmd api.Command) error {
 	if err != nil {
 		return err
 	}
-	return putEntry(tx, &entry{Command: cmd, State: api.StateLeased, HeldKey: key})
+	return putEntry(tx, &entry{Command: cmd, State: api.StateLeased, HeldKey: key, Deadline: cmd.Deadline})
 }
 
 // next returns the oldest command that has not ended, or nil.
@@ -115,13 +121,24 @@ func (j *journal) held() (ids []string, err error) {
 }
 
 // start marks e as running and enqueues that report, unless an earlier life
-// of this process did.
+// of this process did. It returns errEnded for a command that was cancelled
+// since e was read.
 func (j *journal) start(e *entry) error {
 	if e.State == api.StateRunning {
 		return nil
 	}
-	e.State = api.StateRunning
-	return j.update(e, func(tx *bolt.Tx) error {
+	return j.db.Update(func(tx *bolt.Tx) error {
+		now, err := getEntry(tx, e.Command.ID)
+		if err != nil {
+			return err
+		}
+		if now != nil && now.Final != nil {
+			return errEnded
+		}
+		e.State = api.StateRunning
+		if err := putEntry(tx, e); err != nil {
+			return fmt.Errorf("journal command %s: %w", e.Command.ID, err)
+		}
 		return enqueue(tx, newReport(e.Command.ID, api.StateRunning))
 	})
 }
@@ -133,11 +150,12 @@ func (j *journal) note(e *entry) error { return j.update(e, nil) }
 func (j *journal) end(e *entry, state api.State, failure *api.Failure) error {
 	report := newReport(e.Command.ID, state)
 	report.Failure = failure
+	report.Log = e.Log.Trim(state == api.StateSucceeded)
 	if e.Transfer != (api.Transfer{}) {
 		transfer := e.Transfer
 		report.Transfer = &transfer
 	}
-	e.State, e.Final = state, &report
+	e.State, e.Final, e.Log = state, &report, nil
 	return j.update(e, func(tx *bolt.Tx) error {
 		if err := retire(tx, e); err != nil {
 			return err

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -65,6 +66,12 @@ func (m *mesh) client(n api.NodeAddr) *api.Client {
 func (m *mesh) each(ctx context.Context, movesOn func(error) bool, call func(context.Context, api.NodeAddr, *api.Client) error) error {
 	err := error(api.Errorf(api.CodeUnavailable, "no node is known").WithHint("pass --node host:port"))
 	for _, n := range m.nodes.order() {
+		if left := m.nodes.closedFor(n); left > 0 {
+			closed := api.Errorf(api.CodeRateLimited, "node %s asked to be left alone for %s", n.ID, left.Round(time.Second))
+			closed.RetryAfter = api.Duration(left)
+			err = closed
+			continue
+		}
 		if err = m.one(ctx, n, call); err == nil {
 			m.nodes.well(n)
 			return nil
@@ -75,7 +82,7 @@ func (m *mesh) each(ctx context.Context, movesOn func(error) bool, call func(con
 		if !movesOn(err) {
 			return err
 		}
-		m.nodes.failed(n)
+		m.nodes.failed(n, retryAfter(err))
 		telemetry.For(ctx, m.log).Debug("node passed over", telemetry.KeyNode, n.ID, "addr", n.Addr, telemetry.KeyError, err)
 	}
 	return err
@@ -104,6 +111,17 @@ func (m *mesh) metadata(ctx context.Context, name string, maxLength int64) (b []
 	})
 	return b, err
 }
+
+// retryAfter is how long a node asked to be left alone, 0 if it did not.
+func retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return min(max(0, time.Duration(e.RetryAfter)), maxRetryAfter)
+	}
+	return 0
+}
+
+// maxRetryAfter bounds what a node may ask for.
+const maxRetryAfter = 10 * time.Minute
 
 // anyFailure moves on whatever a node says.
 func anyFailure(error) bool { return true }

@@ -31,8 +31,9 @@ type nodeList struct {
 
 // cooling is the penalty of a node that failed.
 type cooling struct {
-	until time.Time
-	wait  backoff
+	until  time.Time
+	closed time.Time // it is not to be asked at all before
+	wait   backoff
 }
 
 func newNodeList(region string, first []string, learnt []api.NodeAddr) *nodeList {
@@ -73,8 +74,19 @@ func (l *nodeList) well(n api.NodeAddr) {
 	delete(l.cool, n.Addr)
 }
 
-// failed records that n did not answer, or not usefully.
-func (l *nodeList) failed(n api.NodeAddr) {
+// closedFor is how long n still wants to be left alone.
+func (l *nodeList) closedFor(n api.NodeAddr) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.cool[n.Addr]; c != nil {
+		return c.closed.Sub(l.now())
+	}
+	return 0
+}
+
+// failed records that n did not answer, or not usefully, and that it is not to
+// be asked again before leave has passed.
+func (l *nodeList) failed(n api.NodeAddr, leave time.Duration) {
 	l.rtt.Fail(n.ID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,7 +95,7 @@ func (l *nodeList) failed(n api.NodeAddr) {
 		c = &cooling{wait: backoff{base: coolBase, limit: coolLimit}}
 		l.cool[n.Addr] = c
 	}
-	c.until = l.now().Add(c.wait.next())
+	c.until, c.closed = l.now().Add(max(c.wait.next(), leave)), l.now().Add(leave)
 }
 
 // learn takes over the nodes that a poll named and reports whether they are

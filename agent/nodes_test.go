@@ -32,7 +32,7 @@ func TestNodeOrder(t *testing.T) {
 	l.rtt.Observe("eu2", time.Millisecond)
 	require.Equal(t, "eu2", l.order()[0].ID)
 
-	l.failed(l.order()[0])
+	l.failed(l.order()[0], 0)
 	require.Equal(t, []string{"eu1", "10.0.0.9:1", "us1", "eu2"}, ids(l.order()), "a node that failed is asked last")
 	now = now.Add(coolBase)
 	require.Equal(t, []string{"eu1", "eu2"}, ids(l.order())[:2], "and is asked again later")

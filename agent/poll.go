@@ -21,8 +21,7 @@ const (
 	pollLimit      = 24 * time.Hour
 	pollRetryBase  = time.Second
 	pollRetryLimit = time.Minute
-	// maxCommandID fits a rollout id, a colon and an agent id.
-	maxCommandID = 2*api.MaxIDLength + 1
+	maxCommandID   = api.MaxCommandID
 )
 
 // poller asks for commands and hands in reports, for as long as it runs.
@@ -37,6 +36,8 @@ type poller struct {
 	log      hclog.Logger
 	now      chan struct{} // there is something to report
 	keep     func(learnt) error
+	// readiness looks at the machine.
+	readiness func() *api.Readiness
 
 	lastIndex uint64
 	settings  api.AgentSettings
@@ -57,7 +58,7 @@ func (p *poller) run(ctx context.Context) error {
 		wait, err := p.poll(ctx)
 		kicked := p.now
 		if err != nil {
-			wait = retry.next()
+			wait = max(retry.next(), retryAfter(err))
 			kicked = nil // what waits to be reported waits for a node as well
 			if ctx.Err() == nil {
 				p.log.Warn("poll failed", telemetry.KeyError, err, "wait", wait.Round(time.Millisecond).String())
@@ -138,8 +139,12 @@ func (p *poller) request() (*api.PollRequest, error) {
 		return nil, err
 	}
 	activity, progress := p.executor.activity()
+	readiness := p.readiness()
+	if readiness.Degraded != "" && activity != api.ActivityDownloading && activity != api.ActivityInstalling {
+		activity = api.ActivityDegraded
+	}
 	return &api.PollRequest{
-		AgentVersion: p.version, Activity: activity, Installed: installed,
+		AgentVersion: p.version, Activity: activity, Installed: installed, Readiness: readiness,
 		Held: held, Reports: reports, Progress: progress,
 		LastIndex: p.lastIndex, SettingsVersion: p.settings.Version,
 	}, nil
@@ -150,9 +155,19 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 	if err := p.journal.settle(p.settled(req, resp)); err != nil {
 		return err
 	}
-	fresh, repeats, err := p.journal.accept(p.mine(resp.Commands))
+	fresh, repeats, err := p.journal.accept(onMyClock(p.mine(resp.Commands), resp.Now, time.Now()))
 	if err != nil {
 		return err
+	}
+	for _, id := range resp.Cancel {
+		if len(id) > maxCommandID {
+			continue
+		}
+		p.log.Info("cancel requested", telemetry.KeyCommand, id)
+		if err := p.executor.cancelCommand(id); err != nil {
+			return err
+		}
+		p.kick()
 	}
 	if fresh > 0 {
 		p.executor.nudge()
@@ -193,6 +208,20 @@ func (p *poller) settled(req *api.PollRequest, resp *api.PollResponse) []string 
 		}
 	}
 	return ids
+}
+
+// onMyClock moves deadlines from the node's clock to this machine's, which may
+// be wrong by hours.
+func onMyClock(cmds []api.Command, theirs, mine time.Time) []api.Command {
+	if theirs.IsZero() {
+		return cmds
+	}
+	for i := range cmds {
+		if d := cmds[i].Deadline; !d.IsZero() {
+			cmds[i].Deadline = mine.Add(d.Sub(theirs))
+		}
+	}
+	return cmds
 }
 
 // mine drops what a sane node would not have sent.

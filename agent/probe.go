@@ -36,7 +36,7 @@ func (m *mesh) probeOne(ctx context.Context, n api.NodeAddr) {
 		})
 		if err != nil {
 			if ctx.Err() == nil {
-				m.nodes.failed(n)
+				m.nodes.failed(n, 0)
 			}
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -167,7 +168,20 @@ func (c *Client) send(ctx context.Context, method, target, contentType string, b
 		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection is kept
 		_ = resp.Body.Close()
 	}()
-	return handle(resp.StatusCode, resp.Body)
+	err = handle(resp.StatusCode, resp.Body)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.RetryAfter = retryAfter(resp.Header)
+	}
+	return err
+}
+
+// retryAfter reads how many seconds a server wants to be left alone.
+func retryAfter(h http.Header) Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return Duration(time.Duration(seconds) * time.Second)
 }
 
 func decodeInto(out any) func(int, io.Reader) error {

@@ -39,8 +39,11 @@ func (e CancelCommand) cancel(t *tx) *api.Error {
 		t.putExecution(c, row)
 		return nil
 	}
-	if row.CancelAt.IsZero() || row.CancelRefused != "" {
-		row.CancelAt, row.CancelRefused = t.now, ""
+	if row.CancelRefused != "" {
+		return api.Errorf(api.CodeConflict, "the agent goes on with command %s: %s", e.CommandID, row.CancelRefused)
+	}
+	if row.CancelAt.IsZero() {
+		row.CancelAt = t.now
 		t.putExecution(c, row)
 	}
 	return nil
