@@ -118,6 +118,7 @@ func (s *Swarm) identify(ctx context.Context, nc net.Conn) (*conn, error) {
 	if !ok {
 		return nil, errNotPeer
 	}
+	keepShort(wire.Conn)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {

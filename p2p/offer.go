@@ -130,7 +130,7 @@ func (sh *share) planning() *plan {
 	sh.planMu.Lock()
 	defer sh.planMu.Unlock()
 	if sh.plan == nil {
-		sh.plan = newPlan(sh.payload.pieces)
+		sh.plan = newPlan(sh.payload.pieces, sh.payload.pieceLength)
 	}
 	return sh.plan
 }
@@ -172,7 +172,7 @@ func (s *Swarm) keepPlans(ctx context.Context) {
 				p := sh.plan
 				sh.planMu.Unlock()
 				if p != nil {
-					p.tick(now)
+					p.tick(now, sh.stats().ToPeers)
 				}
 			}
 		}

@@ -12,17 +12,19 @@ const (
 	// openPieces is how many pieces an agent is offered that it does not have
 	// yet: one to fetch and one to come.
 	openPieces = 2
-	// unseenPieces is how many pieces an agent may have from the node that no
-	// other agent has seen. Beyond it, its uplink is the narrow one: others
-	// get the next pieces.
-	unseenPieces = 4
 	// starved is how long an agent may get no piece from anybody before the
 	// node offers more, whatever it costs.
 	starved = time.Second
 	// spareShare is how much the node offers a second time of its own accord:
 	// a part of the payload.
 	spareShare = 0.2
-	planTick   = 250 * time.Millisecond
+	planTick   = 500 * time.Millisecond
+	// fewSlots is how many offers are under way at least, over all agents. It
+	// is few, so that first copies are whole soon and can be traded.
+	fewSlots = 4
+	// slotTime is the work that offers make for the uplink, once it has shown
+	// what it can carry: agents that fetch from many at once take their time.
+	slotTime = 1500 * time.Millisecond
 )
 
 // offerer tells a peer that this side has a piece. It must not block.
@@ -35,12 +37,16 @@ type offerer interface{ offer(piece int) }
 //
 // It is safe for concurrent use and its lock is a leaf.
 type plan struct {
-	pieces int
+	pieces      int
+	pieceLength int64 // bytes
 
 	mu     sync.Mutex
-	offers []int // by piece: how often it was offered
-	copies []int // by piece: agents that have it
-	again  int   // second offers that are left
+	slots  int       // offers that may be under way
+	sent   int64     // payload bytes that the node had sent at the last tick
+	ticked time.Time // when that was
+	offers []int     // by piece: how often it was offered
+	copies []int     // by piece: agents that have it
+	again  int       // second offers that are left
 	agents map[string]*planned
 }
 
@@ -54,9 +60,9 @@ type planned struct {
 	moved  time.Time    // when it got a piece last, from anybody
 }
 
-func newPlan(pieces int) *plan {
+func newPlan(pieces int, pieceLength int64) *plan {
 	return &plan{
-		pieces: pieces,
+		pieces: pieces, pieceLength: pieceLength, slots: fewSlots,
 		offers: make([]int, pieces),
 		copies: make([]int, pieces),
 		again:  int(spareShare*float64(pieces)) + 1,
@@ -71,7 +77,7 @@ func (p *plan) join(id string, to offerer) {
 	p.part(id)
 	p.agents[id] = &planned{
 		to: to, has: make([]bool, p.pieces), moved: time.Now(),
-		open: make(map[int]bool, openPieces), unseen: make(map[int]bool, unseenPieces),
+		open: make(map[int]bool, openPieces), unseen: make(map[int]bool),
 	}
 }
 
@@ -129,7 +135,7 @@ func (p *plan) heard(id string, m *pp.Message) {
 	default:
 		return
 	}
-	p.supply(a)
+	p.supply()
 }
 
 // got needs mu.
@@ -153,14 +159,21 @@ func (p *plan) got(id string, a *planned, piece int) {
 	for other, o := range p.agents {
 		if other != id && o.unseen[piece] {
 			delete(o.unseen, piece)
-			p.supply(o)
 		}
 	}
 }
 
-// supply offers an agent what it may have now. It needs mu.
-func (p *plan) supply(a *planned) {
-	for len(a.open) < openPieces && len(a.unseen)+len(a.open) < unseenPieces+openPieces-1 {
+// supply fills the slots. It needs mu.
+func (p *plan) supply() {
+	open := 0
+	for _, a := range p.agents {
+		open += len(a.open)
+	}
+	for ; open < p.slots; open++ {
+		a := p.neediest()
+		if a == nil {
+			return
+		}
 		piece, fresh := p.next(a)
 		if piece < 0 || (!fresh && p.again <= 0) {
 			return
@@ -172,6 +185,25 @@ func (p *plan) supply(a *planned) {
 	}
 }
 
+// neediest returns the agent that has least to do of those that may have
+// another piece: who has pieces that nobody else has seen yet is busy passing
+// them on, the longer the slower its uplink is. It needs mu.
+func (p *plan) neediest() (best *planned) {
+	for _, a := range p.agents {
+		if len(a.open) >= openPieces || a.known+len(a.open) >= p.pieces {
+			continue
+		}
+		if best == nil || a.load() < best.load() || (a.load() == best.load() && a.known < best.known) {
+			best = a
+		}
+	}
+	return best
+}
+
+// load is what an agent has to fetch and to pass on.
+func (a *planned) load() int { return len(a.open) + len(a.unseen) }
+
+// give needs mu.
 func (p *plan) give(a *planned, piece int) {
 	p.offers[piece]++
 	a.open[piece] = true
@@ -185,7 +217,7 @@ func (p *plan) next(a *planned) (piece int, fresh bool) {
 	start := rand.IntN(p.pieces)
 	for k := range p.pieces {
 		i := (start + k) % p.pieces
-		if a.has[i] || a.open[i] {
+		if a.open[i] || a.has[i] {
 			continue
 		}
 		if piece < 0 || p.rank(i) < p.rank(piece) {
@@ -198,11 +230,13 @@ func (p *plan) next(a *planned) (piece int, fresh bool) {
 // rank orders pieces: those that were offered least first, then the rarest.
 func (p *plan) rank(i int) int { return max(p.offers[i], p.copies[i])*1024 + p.copies[i] }
 
-// tick looks after agents that nothing comes to: whoever was to give them
-// pieces is slow, gone or out of reach.
-func (p *plan) tick(now time.Time) {
+// tick takes the time, and how many payload bytes the node has sent so far. It
+// looks after agents that nothing comes to: whoever was to give them pieces is
+// slow, gone or out of reach.
+func (p *plan) tick(now time.Time, sent int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.widen(now, sent)
 	for _, a := range p.agents {
 		if a.known == p.pieces || now.Sub(a.moved) < starved || len(a.open) >= 4*openPieces {
 			continue
@@ -211,4 +245,16 @@ func (p *plan) tick(now time.Time) {
 			p.give(a, piece)
 		}
 	}
+	p.supply()
+}
+
+// widen gives the uplink as many slots as it has shown that it can fill. It
+// needs mu.
+func (p *plan) widen(now time.Time, sent int64) {
+	elapsed := now.Sub(p.ticked)
+	if !p.ticked.IsZero() && elapsed > 0 {
+		perSlotTime := float64(sent-p.sent) * float64(slotTime) / float64(elapsed)
+		p.slots = max(p.slots, int(perSlotTime/float64(p.pieceLength)))
+	}
+	p.ticked, p.sent = now, sent
 }

@@ -18,7 +18,7 @@ func have(i int) *pp.Message { return &pp.Message{Type: pp.Have, Index: pp.Integ
 
 func TestPlanGivesEachPieceOnce(t *testing.T) {
 	const pieces, agents = 64, 8
-	p := newPlan(pieces)
+	p := newPlan(pieces, minPieceLength)
 	spare := p.again
 	var takers [agents]taker
 	for i := range takers {
@@ -48,7 +48,7 @@ func TestPlanGivesEachPieceOnce(t *testing.T) {
 }
 
 func TestPlanLooksAfterTheStarved(t *testing.T) {
-	p := newPlan(100)
+	p := newPlan(100, minPieceLength)
 	p.again = 0
 	slow, alone := &taker{}, &taker{}
 	p.join("slow", slow)
@@ -58,9 +58,9 @@ func TestPlanLooksAfterTheStarved(t *testing.T) {
 	p.join("alone", alone)
 	p.heard("alone", &pp.Message{Type: pp.HaveNone})
 	require.Empty(t, alone.offered, "others have every piece")
-	p.tick(time.Now())
+	p.tick(time.Now(), 0)
 	require.Empty(t, alone.offered, "they get their time")
-	p.tick(time.Now().Add(starved + time.Second))
+	p.tick(time.Now().Add(starved+time.Second), 0)
 	require.Len(t, alone.offered, 1, "but nobody is left out")
 
 	p.leave("slow", slow)

@@ -23,6 +23,7 @@ type share struct {
 
 	torrent atomic.Pointer[torrent.Torrent] // set once, soon after the share is visible
 
+	asks   asks
 	planMu sync.Mutex // a leaf
 	plan   *plan      // nil until an agent asks a node
 

@@ -46,40 +46,42 @@ type field struct {
 	races   int
 }
 
-func newField(dir string, node netlab.Link, agents []netlab.Link, size int64) (f *field, err error) {
-	f = &field{bound: bound(node, agents, size)}
-	if f.dir, err = os.MkdirTemp(dir, "swarmbench-*"); err != nil {
-		return nil, err
+func newField(dir string, node netlab.Link, agents []netlab.Link, size int64) (*field, error) {
+	f := &field{bound: bound(node, agents, size)}
+	if err := f.build(dir, node, agents, size); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
-	defer func() {
-		if err != nil {
-			_ = f.close()
-		}
-	}()
+	return f, nil
+}
+
+func (f *field) build(dir string, node netlab.Link, agents []netlab.Link, size int64) (err error) {
+	if f.dir, err = os.MkdirTemp(dir, "swarmbench-*"); err != nil {
+		return err
+	}
 	if f.ca, err = pki.NewAuthority("bench", time.Now()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := f.write(size); err != nil {
-		return nil, err
+		return err
 	}
 	if f.lab, err = netlab.New(); err != nil {
-		return nil, err
+		return err
 	}
 	hub, err := f.lab.Switch(nil, netlab.Link{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if f.node, err = hub.Host(node); err != nil {
-		return nil, err
+		return err
 	}
 	for _, link := range agents {
 		h, err := hub.Host(link)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.agents = append(f.agents, h)
 	}
-	return f, nil
+	return nil
 }
 
 // write makes a payload of random bytes.

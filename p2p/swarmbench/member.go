@@ -15,9 +15,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"redflag/api"
 	"redflag/p2p"
@@ -112,7 +114,7 @@ func (m *machine) open(ctx context.Context) error {
 		}
 		return nil
 	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at(m.Host, swarmPort))
+	ln, err := (&net.ListenConfig{Control: common}).Listen(ctx, "tcp", at(m.Host, swarmPort))
 	if err != nil {
 		return err
 	}
@@ -165,7 +167,7 @@ func (m *machine) track(ctx context.Context) error {
 }
 
 func (m *machine) serve(ctx context.Context, port int, h http.Handler, conf *tls.Config) error {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at(m.Host, port))
+	ln, err := (&net.ListenConfig{Control: common}).Listen(ctx, "tcp", at(m.Host, port))
 	if err != nil {
 		return err
 	}
@@ -198,7 +200,8 @@ func (m *machine) download(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	c := http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Control: common}).DialContext}}
+	resp, err := c.Do(req)
 	if err != nil {
 		return err
 	}
@@ -212,7 +215,7 @@ func (m *machine) download(ctx context.Context) error {
 }
 
 func (m *machine) dial(ctx context.Context, addr string) (net.Conn, error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	c, err := (&net.Dialer{Control: common}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +244,15 @@ func identify(c net.Conn) (p2p.Peer, error) {
 	}
 	id, err := pki.IdentityOf(t.ConnectionState())
 	return p2p.Peer{ID: id.ID, Region: id.Region, Node: id.Role == pki.RoleNode}, err
+}
+
+// common gives a socket the congestion control that most systems have,
+// whatever this one is set to. The server's end of a connection takes it from
+// its listener.
+func common(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic")
+	})
 }
 
 func copyFile(to, from string) error {
