@@ -93,6 +93,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	group.Go(func() error { return poller.run(ctx) })
 	group.Go(func() error { return poller.executor.run(ctx) })
 	group.Go(func() error { return mesh.probe(ctx) })
+	group.Go(func() error { return limits.run(ctx) })
 	err = group.Wait()
 	a.log.Info("agent stopped")
 	return err

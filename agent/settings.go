@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"context"
+	"sync"
+	"time"
+
 	"github.com/hashicorp/go-hclog"
 
 	"redflag/api"
@@ -11,17 +15,25 @@ import (
 // limits applies settings while the agent runs. The machine's own caps can
 // only be made stricter from outside.
 type limits struct {
-	download, upload *ratelimit.Bucket
-	ownDownload      api.Rate
-	ownUpload        api.Rate
-	ownDebug         bool
-	log              hclog.Logger // the root logger, whose level is set
+	download, upload         *ratelimit.Bucket
+	siteDownload, siteUpload *ratelimit.Bucket // to agents of the same site
+	ownDownload              api.Rate
+	ownUpload                api.Rate
+	ownDebug                 bool
+	log                      hclog.Logger // the root logger, whose level is set
+
+	mu  sync.Mutex
+	set api.AgentSettings // as applied last
 }
+
+// hourTick is how soon an edge of the schedule is felt.
+const hourTick = time.Second
 
 func newLimits(cfg *Config) *limits {
 	return &limits{
-		download:    ratelimit.NewBucket(cfg.DownloadLimit),
-		upload:      ratelimit.NewBucket(cfg.UploadLimit),
+		download:     ratelimit.NewBucket(cfg.DownloadLimit),
+		upload:       ratelimit.NewBucket(cfg.UploadLimit),
+		siteDownload: ratelimit.NewBucket(api.Unlimited), siteUpload: ratelimit.NewBucket(api.Unlimited),
 		ownDownload: cfg.DownloadLimit,
 		ownUpload:   cfg.UploadLimit,
 		ownDebug:    cfg.Debug,
@@ -30,9 +42,37 @@ func newLimits(cfg *Config) *limits {
 }
 
 func (l *limits) apply(s api.AgentSettings) {
-	l.download.SetRate(l.ownDownload.Lower(s.DownloadLimit))
-	l.upload.SetRate(l.ownUpload.Lower(s.UploadLimit))
+	l.mu.Lock()
+	l.set = s
+	l.mu.Unlock()
+	l.refresh(time.Now())
 	telemetry.SetDebug(l.log, l.ownDebug || s.Debug)
 	l.log.Info("settings applied", "settings_version", s.Version, "debug", l.ownDebug || s.Debug,
 		"download_limit", l.download.Rate().String(), "upload_limit", l.upload.Rate().String())
+}
+
+// refresh sets the caps of a moment.
+func (l *limits) refresh(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.set.Settings()
+	down, up := all.Schedule(api.SettingAgentSchedule).At(now)
+	l.download.SetRate(l.ownDownload.Lower(l.set.DownloadLimit).Lower(down))
+	l.upload.SetRate(l.ownUpload.Lower(l.set.UploadLimit).Lower(up))
+	l.siteDownload.SetRate(all.Rate(api.SettingAgentSite))
+	l.siteUpload.SetRate(all.Rate(api.SettingAgentSite))
+}
+
+// run follows the schedule until ctx ends, also while no node is in reach.
+func (l *limits) run(ctx context.Context) error {
+	ticker := time.NewTicker(hourTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			l.refresh(now)
+		}
+	}
 }

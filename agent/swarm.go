@@ -45,14 +45,15 @@ func (s *swarm) get(ctx context.Context) (*p2p.Swarm, error) {
 	}
 	id := s.creds.Identity()
 	opened, err := p2p.New(p2p.Config{
-		Dir:      filepath.Join(s.cfg.DataDir, "swarm"),
-		Self:     p2p.Peer{ID: id.ID, Region: id.Region},
-		Listener: swarmListener{ln, s.creds.PeerServerTLS(pki.ALPNSwarm)},
-		Dial:     dialSwarm(s.creds),
-		Identify: identify,
-		Upload:   s.limits.upload,
-		Download: s.limits.download,
-		Logger:   s.log,
+		Dir:        filepath.Join(s.cfg.DataDir, "swarm"),
+		Self:       p2p.Peer{ID: id.ID, Region: id.Region},
+		Listener:   swarmListener{ln, s.creds.PeerServerTLS(pki.ALPNSwarm)},
+		Dial:       dialSwarm(s.creds),
+		Identify:   identify,
+		Upload:     s.limits.upload,
+		Download:   s.limits.download,
+		SiteUpload: s.limits.siteUpload, SiteDownload: s.limits.siteDownload,
+		Logger: s.log,
 	})
 	if err != nil {
 		_ = ln.Close()

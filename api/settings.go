@@ -38,6 +38,9 @@ const (
 	SettingAgentUpload     SettingKey = "agent.upload_limit"
 	SettingNodeUpload      SettingKey = "node.upload_limit"
 	SettingNodeDownload    SettingKey = "node.download_limit"
+	SettingAgentSite       SettingKey = "agent.site_limit"
+	SettingAgentSchedule   SettingKey = "agent.schedule"
+	SettingNodeSchedule    SettingKey = "node.schedule"
 	SettingPayloadMax      SettingKey = "payload.max_size"
 )
 
@@ -127,8 +130,18 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingAgentUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm upload cap of each agent, on the wire"},
 	{Key: SettingNodeUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm upload cap of each node, on the wire"},
 	{Key: SettingNodeDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm download cap of each node, on the wire"},
+	{Key: SettingAgentSite, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm cap of each agent, each way, to agents of its own site (the same /24 or /64); the other caps leave these out"},
+	{Key: SettingAgentSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeAgent, Description: "caps of each agent by the hour; the stricter of these and the fixed ones counts"},
+	{Key: SettingNodeSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeNode, Description: "caps of each node by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},
 }, healthSpecs()...))
+
+const unitOfSchedule = "hours, such as mon-fri 08:00-18:00 down=2mbit up=1mbit; zone=Europe/Berlin"
+
+func checkSchedule(value string) error {
+	_, err := ParseSchedule(value)
+	return err
+}
 
 var unitOfType = map[SettingType]string{
 	SettingBool:     "true or false",
@@ -265,6 +278,15 @@ func (s Settings) Duration(key SettingKey) time.Duration { return time.Duration(
 
 // Rate returns the value of a SettingRate.
 func (s Settings) Rate(key SettingKey) Rate { return Rate(s.number(key)) }
+
+// Schedule returns the value of a setting that holds one.
+func (s Settings) Schedule(key SettingKey) Schedule {
+	v, err := ParseSchedule(s.Get(key))
+	if err != nil { // a newer version's value: no hours are better than wrong ones
+		return Schedule{}
+	}
+	return v
+}
 
 // Bytes returns the value of a SettingBytes.
 func (s Settings) Bytes(key SettingKey) int64 { return s.number(key) }

@@ -87,10 +87,14 @@ func (n *Node) settings() api.Settings {
 // followSettings applies the replicated settings to this process as they change.
 func (n *Node) followSettings(ctx context.Context) error {
 	version := uint64(0)
+	var applied caps
 	for {
-		if s := n.settings(); s.Version != version {
-			version = s.Version
-			n.applyCaps(caps{Upload: s.Rate(api.SettingNodeUpload), Download: s.Rate(api.SettingNodeDownload)})
+		s := n.settings()
+		down, up := s.Schedule(api.SettingNodeSchedule).At(time.Now())
+		want := caps{Upload: s.Rate(api.SettingNodeUpload).Lower(up), Download: s.Rate(api.SettingNodeDownload).Lower(down)}
+		if s.Version != version || want != applied {
+			version, applied = s.Version, want
+			n.applyCaps(want)
 			telemetry.SetDebug(n.log, n.cfg.Debug || s.Bool(api.SettingDebug))
 		}
 		select {

@@ -33,7 +33,7 @@ func (n *Node) announce(r *http.Request) (any, error) {
 	}
 	id := identity(r.Context())
 	resp := n.tracker.Announce(hash, p2p.Member{
-		Peer: p2p.Peer{ID: id.ID, Region: id.Region},
+		Peer: p2p.Peer{ID: id.ID, Region: id.Region, Site: p2p.SiteOf(r.RemoteAddr)},
 		Addr: net.JoinHostPort(host, strconv.Itoa(req.Port)), Left: req.Left,
 	}, time.Now())
 	if req.Left > 0 {

@@ -105,7 +105,11 @@ func (s *Swarm) admit(ctx context.Context, nc net.Conn) (*conn, error) {
 		_ = nc.Close()
 		return nil, err
 	}
-	c.wire.Limit(buckets(s.cfg.Download), buckets(s.cfg.Upload))
+	if !s.cfg.Self.Node && !c.peer.Node && sameSite(nc.LocalAddr(), nc.RemoteAddr()) {
+		c.wire.Limit(buckets(s.cfg.SiteDownload), buckets(s.cfg.SiteUpload))
+	} else {
+		c.wire.Limit(buckets(s.cfg.Download), buckets(s.cfg.Upload))
+	}
 	return c, nil
 }
 

@@ -34,10 +34,13 @@ type Config struct {
 	// Identify says who is at the other end, after the handshake. A connection
 	// for which it returns an error is dropped.
 	Identify func(net.Conn) (Peer, error)
-	// Upload and Download cap all connections of the swarm together; nil is
+	// Upload and Download cap the connections of the swarm together; nil is
 	// unlimited.
 	Upload, Download *ratelimit.Bucket
-	Logger           hclog.Logger
+	// SiteUpload and SiteDownload take their place on connections between
+	// agents of one site: the same /24 or /64.
+	SiteUpload, SiteDownload *ratelimit.Bucket
+	Logger                   hclog.Logger
 }
 
 // Swarm fetches payloads from peers and serves them to peers. It is safe for

@@ -107,6 +107,15 @@ func (b *Bucket) admit(n int, stop, expired <-chan struct{}) bool {
 	return false
 }
 
+// owe charges n bytes that nobody could hold back. The debt is bounded: a
+// narrow bucket under a wide one in the other direction would never open.
+func (b *Bucket) owe(n int) {
+	now := time.Now()
+	if n > 0 && !b.unlimited() && b.limiter.TokensAt(now) > -float64(b.depth()) {
+		b.limiter.ReserveN(now, min(n, burst))
+	}
+}
+
 // trim gives up what the bucket saved beyond its depth. The limiter's burst is
 // made for the highest rates; at a low one it would be seconds of traffic.
 func (b *Bucket) trim(now time.Time) {

@@ -9,7 +9,8 @@ import (
 )
 
 // Conn counts what it carries in bytes and holds it under the buckets of
-// Limit. Like every net.Conn it is safe for one reader, one writer and any
+// Limit, which are charged with what the bytes take on the wire: headers of
+// segments too, and acknowledgements in the other direction. Like every net.Conn it is safe for one reader, one writer and any
 // number of callers of Close and the deadlines at the same time.
 type Conn struct {
 	net.Conn
@@ -23,7 +24,7 @@ type Conn struct {
 	writeTimeout *deadline
 
 	readMu sync.Mutex
-	owed   int // bytes that were read and not charged yet; needs readMu
+	owed   int // wire bytes that were read and not charged yet; needs readMu
 }
 
 // NewConn wraps c. It is unlimited until Limit is called.
@@ -64,7 +65,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.read.Add(int64(n))
 	if len(chain) > 0 {
-		c.owed += n
+		c.owed += onWire(n)
+	}
+	for _, b := range load(&c.writeBy) {
+		b.owe(acksFor(n))
 	}
 	return n, err
 }
@@ -78,11 +82,14 @@ func (c *Conn) Write(p []byte) (int, error) {
 		if size := quantum(chain); len(part) > size {
 			part = part[:size]
 		}
-		if err := c.wait(chain, len(part), c.writeTimeout, "write"); err != nil {
+		if err := c.wait(chain, onWire(len(part)), c.writeTimeout, "write"); err != nil {
 			return done, err
 		}
 		n, err := c.Conn.Write(part)
 		c.written.Add(int64(n))
+		for _, b := range load(&c.readBy) {
+			b.owe(acksFor(n))
+		}
 		done += n
 		if err != nil || done == len(p) {
 			return done, err

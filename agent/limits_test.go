@@ -1,0 +1,32 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"redflag/api"
+)
+
+func TestLimitsFollowTheSchedule(t *testing.T) {
+	l := newLimits(&Config{Logger: hclog.NewNullLogger(), DownloadLimit: 4_000_000})
+	l.apply(api.NewAgentSettings(api.Settings{Values: map[api.SettingKey]string{
+		api.SettingAgentDownload: "8mbit",
+		api.SettingAgentSite:     "100mbit",
+		api.SettingAgentSchedule: "mon-fri 08:00-18:00 down=2mbit up=1mbit; zone=UTC",
+	}}))
+	monday := time.Date(2026, 7, 6, 7, 59, 59, 0, time.UTC)
+	l.refresh(monday)
+	require.Equal(t, api.Rate(4_000_000), l.download.Rate(), "the machine's own cap is stricter than the cluster's")
+	require.Equal(t, api.Unlimited, l.upload.Rate())
+	require.Equal(t, api.Rate(100_000_000), l.siteUpload.Rate())
+	l.refresh(monday.Add(time.Second))
+	require.Equal(t, api.Rate(2_000_000), l.download.Rate())
+	require.Equal(t, api.Rate(1_000_000), l.upload.Rate())
+	l.refresh(monday.Add(10 * time.Hour))
+	require.Equal(t, api.Rate(2_000_000), l.download.Rate(), "still within")
+	l.refresh(monday.Add(10*time.Hour + time.Second))
+	require.Equal(t, api.Rate(4_000_000), l.download.Rate())
+}
