@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
+	"redflag/ratelimit"
 )
 
 func TestLimitsFollowTheSchedule(t *testing.T) {
@@ -29,4 +30,16 @@ func TestLimitsFollowTheSchedule(t *testing.T) {
 	require.Equal(t, api.Rate(2_000_000), l.download.Rate(), "still within")
 	l.refresh(monday.Add(10*time.Hour + time.Second))
 	require.Equal(t, api.Rate(4_000_000), l.download.Rate())
+}
+
+func TestLimitsHoldASiteBudget(t *testing.T) {
+	l := newLimits(&Config{Logger: hclog.NewNullLogger()})
+	l.apply(api.NewAgentSettings(api.Settings{Values: map[api.SettingKey]string{api.SettingSiteDownload: "20mbit"}}))
+	require.Equal(t, ratelimit.Trickle, l.download.Rate(), "without a lease all of it may be another's")
+	require.Equal(t, api.Unlimited, l.upload.Rate())
+	now := time.Now()
+	l.lease(api.Lease{Download: 4_000_000, For: api.Duration(time.Hour)}, now)
+	require.Equal(t, api.Rate(4_000_000), l.download.Rate())
+	l.refresh(now.Add(time.Hour + time.Second))
+	require.Equal(t, ratelimit.Trickle, l.download.Rate(), "nor after it has ended")
 }

@@ -24,6 +24,9 @@ type limits struct {
 
 	mu  sync.Mutex
 	set api.AgentSettings // as applied last
+	// share is this machine's part of its site's budgets, until shareEnds.
+	share     api.Lease
+	shareEnds time.Time
 }
 
 // hourTick is how soon an edge of the schedule is felt.
@@ -57,10 +60,34 @@ func (l *limits) refresh(now time.Time) {
 	defer l.mu.Unlock()
 	all := l.set.Settings()
 	down, up := all.Schedule(api.SettingAgentSchedule).At(now)
+	down = down.Lower(l.ofSite(api.SettingSiteDownload, l.share.Download, now))
+	up = up.Lower(l.ofSite(api.SettingSiteUpload, l.share.Upload, now))
 	l.download.SetRate(l.ownDownload.Lower(l.set.DownloadLimit).Lower(down))
 	l.upload.SetRate(l.ownUpload.Lower(l.set.UploadLimit).Lower(up))
 	l.siteDownload.SetRate(all.Rate(api.SettingAgentSite))
 	l.siteUpload.SetRate(all.Rate(api.SettingAgentSite))
+}
+
+// ofSite returns what this machine may use of a budget of its site. Without a
+// lease that holds, others may use all of it. It needs mu.
+func (l *limits) ofSite(budget api.SettingKey, share api.Rate, now time.Time) api.Rate {
+	switch {
+	case l.set.Settings().Rate(budget) == api.Unlimited:
+		return api.Unlimited
+	case now.After(l.shareEnds) || share == api.Unlimited:
+		return ratelimit.Trickle
+	default:
+		return share
+	}
+}
+
+// lease takes this machine's share of its site's budgets. It counts from when
+// it was asked for: the node counts from later.
+func (l *limits) lease(share api.Lease, asked time.Time) {
+	l.mu.Lock()
+	l.share, l.shareEnds = share, asked.Add(time.Duration(share.For))
+	l.mu.Unlock()
+	l.refresh(time.Now())
 }
 
 // run follows the schedule until ctx ends, also while no node is in reach.

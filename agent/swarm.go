@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -85,7 +86,12 @@ func (s *swarm) announce(ctx context.Context, infoHash string, left int64) (api.
 	s.mu.Lock()
 	port := s.port
 	s.mu.Unlock()
-	return s.mesh.announce(ctx, infoHash, api.AnnounceRequest{Port: port, Left: left})
+	asked := time.Now()
+	resp, err := s.mesh.announce(ctx, infoHash, api.AnnounceRequest{Port: port, Left: left})
+	if err == nil && resp.Lease != nil {
+		s.limits.lease(*resp.Lease, asked)
+	}
+	return resp, err
 }
 
 func (s *swarm) fetch(ctx context.Context, t trust.Target, progress func(api.Transfer)) (api.Transfer, error) {

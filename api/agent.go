@@ -173,4 +173,14 @@ type AnnounceResponse struct {
 	Rank     int      `json:"rank"`
 	Size     int      `json:"size"`
 	Interval Duration `json:"interval"`
+	// Lease is the caller's share of its site's budgets, if there are any.
+	Lease *Lease `json:"lease,omitempty"`
+}
+
+// Lease is a share of the caps of a site. When For has passed without another
+// one, the share is somebody else's.
+type Lease struct {
+	Download Rate     `json:"download"`
+	Upload   Rate     `json:"upload"`
+	For      Duration `json:"for"`
 }

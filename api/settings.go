@@ -39,6 +39,8 @@ const (
 	SettingNodeUpload      SettingKey = "node.upload_limit"
 	SettingNodeDownload    SettingKey = "node.download_limit"
 	SettingAgentSite       SettingKey = "agent.site_limit"
+	SettingSiteDownload    SettingKey = "site.download_limit"
+	SettingSiteUpload      SettingKey = "site.upload_limit"
 	SettingAgentSchedule   SettingKey = "agent.schedule"
 	SettingNodeSchedule    SettingKey = "node.schedule"
 	SettingPayloadMax      SettingKey = "payload.max_size"
@@ -131,6 +133,8 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingNodeUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm upload cap of each node, on the wire"},
 	{Key: SettingNodeDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm download cap of each node, on the wire"},
 	{Key: SettingAgentSite, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm cap of each agent, each way, to agents of its own site (the same /24 or /64); the other caps leave these out"},
+	{Key: SettingSiteDownload, Type: SettingRate, Default: "unlimited", Min: "1mbit", Scope: ScopeAgent, Description: "swarm download cap of each site (/24 or /64), shared by its active agents"},
+	{Key: SettingSiteUpload, Type: SettingRate, Default: "unlimited", Min: "1mbit", Scope: ScopeAgent, Description: "swarm upload cap of each site (/24 or /64), shared by its active agents"},
 	{Key: SettingAgentSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeAgent, Description: "caps of each agent by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingNodeSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeNode, Description: "caps of each node by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},

@@ -56,12 +56,13 @@ type Node struct {
 	swarm    *p2p.Swarm
 	payloads *payloads
 
-	monitor     healthMonitor
-	presence    *presence
-	tracker     *p2p.Tracker
-	enrolments  *rate.Limiter
-	uploadCap   *ratelimit.Bucket
-	downloadCap *ratelimit.Bucket
+	monitor                  healthMonitor
+	presence                 *presence
+	tracker                  *p2p.Tracker
+	enrolments               *rate.Limiter
+	uploadCap                *ratelimit.Bucket
+	siteDownload, siteUpload *ratelimit.Budget
+	downloadCap              *ratelimit.Bucket
 }
 
 // New returns a node that does nothing until Run.
@@ -75,8 +76,9 @@ func New(cfg Config) (*Node, error) {
 	return &Node{
 		cfg: cfg, log: cfg.Logger, startedAt: time.Now().UTC(),
 		presence: newPresence(), tracker: p2p.NewTracker(),
-		enrolments:  rate.NewLimiter(enrolmentsPerSecond, enrolmentsPerSecond),
-		uploadCap:   ratelimit.NewBucket(api.Unlimited),
+		enrolments:   rate.NewLimiter(enrolmentsPerSecond, enrolmentsPerSecond),
+		uploadCap:    ratelimit.NewBucket(api.Unlimited),
+		siteDownload: ratelimit.NewBudget(), siteUpload: ratelimit.NewBudget(),
 		downloadCap: ratelimit.NewBucket(api.Unlimited),
 	}, nil
 }
@@ -388,6 +390,8 @@ func (n *Node) knownAddresses(want func(id string) bool) []string {
 func (n *Node) sweep(ctx context.Context) error {
 	for {
 		n.tracker.Sweep(time.Now())
+		n.siteDownload.Sweep(time.Now())
+		n.siteUpload.Sweep(time.Now())
 		n.presence.sweep(time.Now())
 		n.sweepUploads(time.Now())
 		select {

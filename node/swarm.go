@@ -8,6 +8,7 @@ import (
 
 	"redflag/api"
 	"redflag/p2p"
+	"redflag/trust/pki"
 )
 
 // announce is the tracker: the caller is who its certificate says, its host
@@ -36,10 +37,34 @@ func (n *Node) announce(r *http.Request) (any, error) {
 		Peer: p2p.Peer{ID: id.ID, Region: id.Region, Site: p2p.SiteOf(r.RemoteAddr)},
 		Addr: net.JoinHostPort(host, strconv.Itoa(req.Port)), Left: req.Left,
 	}, time.Now())
+	resp.Lease = n.lease(id, p2p.SiteOf(r.RemoteAddr), time.Duration(resp.Interval))
 	if req.Left > 0 {
 		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: n.cfg.ID, Node: true, Addr: n.meshAddr})
 	}
 	return resp, nil
+}
+
+// lease gives an agent its share of its site's budgets; nil if the site has
+// none. It outlasts a lost announce. Each living node of the region has its
+// part of a budget to give: agents of one site may ask different nodes.
+func (n *Node) lease(id pki.Identity, site string, interval time.Duration) *api.Lease {
+	agent, ok := n.state().Agent(id.ID)
+	if !ok || site == "" {
+		return nil
+	}
+	s := n.state().SettingsFor(agent.Target())
+	down, up := s.Rate(api.SettingSiteDownload), s.Rate(api.SettingSiteUpload)
+	if down == api.Unlimited && up == api.Unlimited {
+		return nil
+	}
+	local, _ := regionView(n.gossip.Members(), n.cfg.Region, "")
+	nodes := api.Rate(max(1, len(local)))
+	d, now := interval*5/2, time.Now()
+	return &api.Lease{
+		Download: n.siteDownload.Lease(site, id.ID, down/nodes, d, now),
+		Upload:   n.siteUpload.Lease(site, id.ID, up/nodes, d, now),
+		For:      api.Duration(d),
+	}
 }
 
 func validInfoHash(s string) bool {

@@ -61,8 +61,12 @@ func (b *Bucket) depth() int {
 	return int(min(max(d, minQuantum), burst))
 }
 
-// quantum is how many bytes a connection should ask for at once.
-func (b *Bucket) quantum() int { return min(b.depth(), maxQuantum) }
+// quantum is how many bytes a connection should carry at once: with their
+// headers they fit what an idle bucket has saved up.
+func (b *Bucket) quantum() int {
+	depth := b.depth()
+	return min(depth-segments(depth)*segmentHeaders, maxQuantum)
+}
 
 // wait blocks until n bytes may pass. It returns false when stop or expired is
 // closed first.
