@@ -12,9 +12,12 @@ const (
 	// openPieces is how many pieces an agent is offered that it does not have
 	// yet: one to fetch and one to come.
 	openPieces = 2
-	// starved is how long an agent may get no piece from anybody before the
-	// node offers more, whatever it costs.
+	// starved is how long an agent may get no piece from anybody, and have none
+	// on offer, before the node takes it to be alone: behind a firewall, or
+	// with nobody who gives. The node then brings it all that it lacks.
 	starved = time.Second
+	// alonePieces is how many offers an agent has at once that is alone.
+	alonePieces = 4
 	// spareShare is how much the node offers a second time of its own accord:
 	// a part of the payload.
 	spareShare = 0.2
@@ -57,6 +60,7 @@ type planned struct {
 	known  int          // pieces it has
 	open   map[int]bool // offered, and not there yet
 	unseen map[int]bool // came from here, and nobody else has it yet
+	alone  bool         // nobody else gives it anything
 	moved  time.Time    // when it got a piece last, from anybody
 }
 
@@ -147,7 +151,9 @@ func (p *plan) got(id string, a *planned, piece int) {
 	a.known++
 	a.moved = time.Now()
 	p.copies[piece]++
-	if a.open[piece] {
+	if !a.open[piece] {
+		a.alone = false
+	} else {
 		delete(a.open, piece)
 		if p.copies[piece] == 1 {
 			a.unseen[piece] = true
@@ -165,6 +171,15 @@ func (p *plan) got(id string, a *planned, piece int) {
 
 // supply fills the slots. It needs mu.
 func (p *plan) supply() {
+	for _, a := range p.agents {
+		for a.alone && len(a.open) < alonePieces {
+			piece, _ := p.next(a)
+			if piece < 0 {
+				break
+			}
+			p.give(a, piece)
+		}
+	}
 	open := 0
 	for _, a := range p.agents {
 		open += len(a.open)
@@ -238,11 +253,8 @@ func (p *plan) tick(now time.Time, sent int64) {
 	defer p.mu.Unlock()
 	p.widen(now, sent)
 	for _, a := range p.agents {
-		if a.known == p.pieces || now.Sub(a.moved) < starved || len(a.open) >= 4*openPieces {
-			continue
-		}
-		if piece, _ := p.next(a); piece >= 0 {
-			p.give(a, piece)
+		if a.known < p.pieces && len(a.open) == 0 && now.Sub(a.moved) >= starved {
+			a.alone = true
 		}
 	}
 	p.supply()

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,9 +62,40 @@ func TestPlanLooksAfterTheStarved(t *testing.T) {
 	p.tick(time.Now(), 0)
 	require.Empty(t, alone.offered, "they get their time")
 	p.tick(time.Now().Add(starved+time.Second), 0)
-	require.Len(t, alone.offered, 1, "but nobody is left out")
+	require.Len(t, alone.offered, alonePieces, "but nobody is left out")
+	for i := 0; i < len(alone.offered); i++ {
+		p.heard("alone", have(alone.offered[i]))
+	}
+	require.Len(t, alone.offered, 100, "who is alone gets everything, without another wait")
+}
 
-	p.leave("slow", slow)
-	p.heard("alone", have(alone.offered[0]))
-	require.Len(t, alone.offered, 1+openPieces, "what went with an agent is new again")
+func TestPlanTrustsThatPeersGive(t *testing.T) {
+	p := newPlan(100, minPieceLength)
+	p.again = 0
+	first, second := &taker{}, &taker{}
+	p.join("first", first)
+	p.heard("first", &pp.Message{Type: pp.HaveAll})
+	p.join("second", second)
+	p.heard("second", &pp.Message{Type: pp.HaveNone})
+	p.tick(time.Now().Add(2*starved), 0)
+	offered := len(second.offered)
+	require.Positive(t, offered)
+	p.heard("second", have(lacked(second.offered)))
+	for _, piece := range second.offered {
+		p.heard("second", have(piece))
+	}
+	require.Len(t, second.offered, offered, "a piece came from a peer: no more from the node")
+
+	p.leave("first", first)
+	p.heard("second", have(lacked(second.offered)))
+	require.Greater(t, len(second.offered), offered, "what went with an agent is new again")
+}
+
+// lacked returns a piece that was not offered.
+func lacked(offered []int) int {
+	for i := 0; ; i++ {
+		if !slices.Contains(offered, i) {
+			return i
+		}
+	}
 }
