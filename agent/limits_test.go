@@ -16,7 +16,7 @@ func TestLimitsFollowTheSchedule(t *testing.T) {
 	l.apply(api.NewAgentSettings(api.Settings{Values: map[api.SettingKey]string{
 		api.SettingAgentDownload: "8mbit",
 		api.SettingAgentSite:     "100mbit",
-		api.SettingAgentSchedule: "mon-fri 08:00-18:00 down=2mbit up=1mbit; zone=UTC",
+		api.SettingAgentSchedule: "mon-fri 08:00-18:00 UTC down=2mbit up=1mbit",
 	}}))
 	monday := time.Date(2026, 7, 6, 7, 59, 59, 0, time.UTC)
 	l.refresh(monday)

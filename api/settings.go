@@ -140,7 +140,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},
 }, healthSpecs()...))
 
-const unitOfSchedule = "hours, such as mon-fri 08:00-18:00 down=2mbit up=1mbit; zone=Europe/Berlin"
+const unitOfSchedule = "hours, such as mon-fri 08:00-18:00 Europe/Berlin down=2mbit up=1mbit"
 
 func checkSchedule(value string) error {
 	_, err := ParseSchedule(value)

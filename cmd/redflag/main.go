@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	_ "time/tzdata" // schedules name zones, and small machines have none
 
 	"redflag/api"
 )
