@@ -3,6 +3,7 @@
 GOBIN      := $(CURDIR)/.bin
 LINT       := v2.15.0
 GOTESTSUM  := v1.13.0
+NFPM       := v2.48.0
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 # The race detector needs a C compiler; without one the tests run plain.
@@ -13,7 +14,7 @@ ARGS       ?=
 
 DASHBOARD  := node/dashboard
 
-.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm fuzz clean
+.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm fuzz clean package cross
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -54,6 +55,15 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	  for f in $$(go test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} -fuzzminimizetime 20x $$pkg; \
 	  done; done
+
+package: build ## Build dist/*.deb and dist/*.rpm for this machine's kind
+	mkdir -p dist
+	for format in deb rpm; do ARCH=$$(go env GOARCH) PACKAGE_VERSION=$$(echo $(VERSION) | sed 's/^v//; s/^[^0-9]/0.0.0-&/') \
+	  go run github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM) package --config packaging/nfpm.yaml --packager $$format --target dist/; done
+
+cross: ## Compile for the other systems that agents run on
+	@set -e; for kind in windows/amd64 darwin/arm64 linux/arm64; do echo $$kind; \
+	  CGO_ENABLED=0 GOOS=$${kind%/*} GOARCH=$${kind#*/} go build -o /dev/null ./cmd/redflag; done
 
 clean: ## Remove what was built
 	rm -rf bin .bin $(DASHBOARD)/dist/* $(DASHBOARD)/node_modules

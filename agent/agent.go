@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"redflag/agent/install"
 	"redflag/api"
 	"redflag/telemetry"
 	"redflag/trust/pki"
@@ -30,7 +31,8 @@ func New(cfg Config) (*Agent, error) {
 }
 
 // Run enrols the machine once, then works until ctx ends, and returns nil
-// then. An error is final: the token was refused, the data directory is in
+// then, and install.ErrRestart when Restart should be called, because an update
+// has replaced the agent. Another error is final: the token was refused, the data directory is in
 // use, or the disk does not hold what it should. Run may be called once.
 func (a *Agent) Run(ctx context.Context) error {
 	lock, err := lockDir(a.cfg.DataDir)
@@ -58,10 +60,11 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		return err
 	}
 	defer func() { _ = journal.close() }()
-	store, err := openVersions(filepath.Join(a.cfg.DataDir, "artifacts"))
+	store, err := install.OpenStore(filepath.Join(a.cfg.DataDir, "artifacts"))
 	if err != nil {
 		return err
 	}
+	store.Keep, store.Budget = a.cfg.KeepVersions, a.cfg.VersionsBudget
 	known, err := loadLearnt(a.learntPath())
 	if err != nil {
 		a.log.Warn("learnt nodes and settings not read", telemetry.KeyError, err)
@@ -71,7 +74,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 
 	id := creds.Identity()
 	nodes := newNodeList(id.Region, a.cfg.Nodes, known.Nodes)
-	mesh := newMesh(nodes, func() *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }, a.log)
+	mesh := a.newMesh(creds, nodes)
 	defer mesh.close()
 	swarm := &swarm{cfg: &a.cfg, creds: creds, limits: limits, mesh: mesh, log: a.log.Named("swarm")}
 	defer func() { _ = swarm.close() }()
@@ -81,12 +84,15 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 
 	poller := &poller{
 		id: id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
-		limits: limits, log: a.log, now: make(chan struct{}, 1), settings: known.Settings,
+		limits: limits, log: a.log, now: make(chan struct{}, 1), polled: make(chan struct{}), settings: known.Settings,
 		keep:      func(l learnt) error { return l.save(a.learntPath()) },
 		readiness: func() *api.Readiness { return readiness(a.cfg.DataDir) },
 	}
 	signed := newSignatures(a.cfg.DataDir, mesh.metadata)
 	poller.executor = newExecutor(journal, store, signed, swarm, a.log, poller.kick)
+	if poller.executor.engine.Host, err = a.host(id.ID, poller); err != nil {
+		return err
+	}
 
 	a.log.Info("agent started", telemetry.KeyRegion, id.Region, "version", a.cfg.Version)
 	group, ctx := errgroup.WithContext(ctx)
@@ -99,8 +105,14 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	return err
 }
 
-func (a *Agent) resumeSwarm(ctx context.Context, s *swarm, store *versions) error {
-	installed, err := store.payloads()
+// newMesh returns a way to the nodes with this machine's certificate, as it
+// is at each dial.
+func (a *Agent) newMesh(creds *pki.Credentials, nodes *nodeList) *mesh {
+	return newMesh(nodes, func() *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }, a.log)
+}
+
+func (a *Agent) resumeSwarm(ctx context.Context, s *swarm, store *install.Store) error {
+	installed, err := store.Payloads()
 	if err != nil {
 		return err
 	}

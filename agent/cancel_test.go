@@ -19,7 +19,7 @@ func TestCancelWhileItRuns(t *testing.T) {
 		return ctx.Err()
 	}
 	require.Equal(t, api.StateCancelled, m.install("1.0").State)
-	cur, err := m.versions.current("app")
+	cur, err := m.versions.Current("app")
 	require.NoError(t, err)
 	require.Nil(t, cur)
 	activity, _ := m.activity()
@@ -61,8 +61,8 @@ func TestCancelTooLate(t *testing.T) {
 	m := newMachine(t, "1.0")
 	m.order(api.KindInstall, "1.0")
 	id := next(t, m.journal).Command.ID
-	m.versions.step = func(name string) error {
-		if name == "payload written" {
+	m.versions.Step = func(name string) error {
+		if name == "link made" {
 			require.NoError(t, m.cancelCommand(id))
 			require.NoError(t, m.cancelCommand(id))
 		}
@@ -109,7 +109,7 @@ func TestStepsAreTimed(t *testing.T) {
 	for _, s := range end.Log.Steps {
 		names = append(names, s.Name)
 	}
-	require.Equal(t, []string{"verifying", "downloading", "installing"}, names)
+	require.Equal(t, []string{"verifying", "downloading", "installing", "checking"}, names)
 }
 
 func TestReadinessOfThisMachine(t *testing.T) {

@@ -35,6 +35,15 @@ type Config struct {
 	// traffic, on the wire. The stricter of them and the settings' holds.
 	DownloadLimit api.Rate
 	UploadLimit   api.Rate
+	// ModulesDir holds update modules; empty means install.DefaultModulesDir.
+	ModulesDir string
+	// KeepVersions is how many versions before the current one are kept of
+	// each artifact, 2 by default, and VersionsBudget what they may take in
+	// bytes, 0 for any amount. One is always kept.
+	KeepVersions   int
+	VersionsBudget int64
+	// Executable is the file that runs this process; empty means to find out.
+	Executable string
 	// Debug keeps debug lines in the log whatever the settings say.
 	Debug bool
 	// Version is the version of the agent's binary, for operators to see.
@@ -46,6 +55,9 @@ type Config struct {
 func (c *Config) setDefaults() {
 	if c.SwarmAddr == "" {
 		c.SwarmAddr = ":0"
+	}
+	if c.KeepVersions == 0 {
+		c.KeepVersions = keepBefore
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -81,6 +93,9 @@ func (c *Config) Validate() error {
 		if _, _, err := net.SplitHostPort(c.SwarmAddr); err != nil {
 			return api.Errorf(api.CodeInvalid, "swarm address %q: %v", c.SwarmAddr, err).WithHint("write host:port, or :0 for any free port")
 		}
+	}
+	if c.KeepVersions < 0 || c.VersionsBudget < 0 {
+		return api.Errorf(api.CodeInvalid, "the number or the size of kept versions is negative").WithHint("use --keep-versions 2")
 	}
 	if c.DownloadLimit < 0 || c.UploadLimit < 0 {
 		return api.Errorf(api.CodeInvalid, "a bandwidth limit is negative").WithHint("use a rate such as 8mbit, or unlimited")

@@ -15,5 +15,6 @@
 //	journal.db            commands, and reports that no node has taken yet
 //	learnt.json           nodes and settings of the last poll
 //	swarm/                payloads as the swarm keeps them
-//	artifacts/<name>/     versions/<version>/<file>, and the symlink current
+//	artifacts/<name>/     versions/<version>/…, and the symlink current
+//	prove.json            the poll that a new binary makes to show that it can
 package agent

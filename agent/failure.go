@@ -8,6 +8,7 @@ import (
 
 	"redflag/api"
 	"redflag/p2p"
+	"redflag/payload/archive"
 	"redflag/trust"
 )
 
@@ -23,6 +24,9 @@ type classError struct {
 func (e *classError) Error() string { return e.err.Error() }
 func (e *classError) Unwrap() error { return e.err }
 
+// Class names the class; other packages' errors have this method too.
+func (e *classError) Class() api.ErrorClass { return e.class }
+
 // failf makes an error of a class.
 func failf(class api.ErrorClass, format string, args ...any) error {
 	return &classError{class, fmt.Errorf(format, args...)}
@@ -34,15 +38,16 @@ func classOf(err error) api.ErrorClass {
 	if isDisk(err) {
 		return api.ErrorDisk
 	}
-	if e, ok := errors.AsType[*classError](err); ok {
-		return e.class
+	var known interface{ Class() api.ErrorClass }
+	if errors.As(err, &known) {
+		return known.Class()
 	}
 	if errors.Is(err, trust.ErrUnavailable) {
 		return api.ErrorNetwork
 	}
 	for _, refusal := range []error{
 		trust.ErrSignature, trust.ErrRollback, trust.ErrExpired, trust.ErrUnknownTarget,
-		trust.ErrLength, trust.ErrHash, trust.ErrMalformed, p2p.ErrInfoMismatch,
+		trust.ErrLength, trust.ErrHash, trust.ErrMalformed, p2p.ErrInfoMismatch, archive.ErrUnsafe, archive.ErrTooLarge, archive.ErrFormat,
 	} {
 		if errors.Is(err, refusal) {
 			return api.ErrorVerify

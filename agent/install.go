@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"redflag/agent/install"
 	"redflag/api"
 	"redflag/telemetry"
 	"redflag/trust"
@@ -17,6 +18,9 @@ import (
 // install brings an artifact to the command's version. Every step can be
 // repeated: after a crash the command starts over and finds what is done.
 func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) error {
+	if en.Install != nil {
+		return e.carryOut(ctx, log, en)
+	}
 	cmd := en.Command
 	if err := api.CheckID("artifact", cmd.Artifact); err != nil {
 		return err
@@ -24,7 +28,7 @@ func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) err
 	if err := api.CheckID("version", cmd.Version); err != nil {
 		return err
 	}
-	cur, err := e.versions.current(cmd.Artifact)
+	cur, err := e.versions.Current(cmd.Artifact)
 	if err != nil {
 		return err
 	}
@@ -52,7 +56,7 @@ func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) err
 	if err := e.download(ctx, log, en, target); err != nil {
 		return err
 	}
-	return e.put(ctx, log, target)
+	return e.put(ctx, log, en, target, cur)
 }
 
 // verify returns the signed target that the command names.
@@ -132,60 +136,83 @@ func sum(before, now api.Transfer) api.Transfer {
 	return now
 }
 
-// put copies the payload out of the swarm's store, which anything on this
-// machine may have touched, and makes it current only if it is the signed one.
-func (e *executor) put(ctx context.Context, log hclog.Logger, t trust.Target) error {
-	e.phase(api.PhaseInstalling)
+// put has the engine install what was downloaded: it copies the payload out of
+// the swarm's store, which anything on this machine may have touched, and only
+// the signed bytes get any further.
+func (e *executor) put(ctx context.Context, log hclog.Logger, en *entry, t trust.Target, cur *install.Record) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	err := e.versions.install(recordOf(t), func(w io.Writer) error {
-		src, err := e.payloads.open(t.Custom.InfoHash)
-		if err != nil {
-			return err
-		}
-		defer src.Close()
-		if err := trust.CopyVerified(w, src, t.Length, t.SHA256); err != nil {
-			return err
-		}
-		return e.pointOfNoReturn(ctx)
-	})
-	if err != nil {
-		e.clean(log, t, err)
+	en.Install = &install.Progress{New: recordOf(t), Old: cur}
+	return e.carryOut(ctx, log, en)
+}
+
+// carryOut brings the command's install to its outcome, from wherever an
+// earlier life of this process has left it.
+func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) error {
+	e.phase(api.PhaseInstalling)
+	r := en.Install.New
+	job := &install.Job{
+		Progress: *en.Install, Log: log,
+		Fill: func(w io.Writer) error {
+			src, err := e.payloads.open(r.InfoHash)
+			if err != nil {
+				return err
+			}
+			defer src.Close()
+			return trust.CopyVerified(w, src, r.Length, r.SHA256)
+		},
+		Save: func(p *install.Progress) error {
+			progress := *p
+			en.Install = &progress
+			return e.journal.note(en)
+		},
+		Watch: func(s install.Stage) {
+			log.Debug("install goes on", "stage", string(s))
+			e.phase(phaseOf(s))
+		},
+		Begin: func() error { return e.pointOfNoReturn(ctx) },
+	}
+	err := e.engine.Run(ctx, job)
+	if errors.Is(err, install.ErrRestart) || (err != nil && ctx.Err() != nil) {
 		return err
 	}
-	e.tidy(log, t.Custom.Name)
-	return nil
+	if c := classOf(err); err != nil && (c == api.ErrorVerify || c == api.ErrorDisk) {
+		// A payload that is not what was signed must not be served to others.
+		if err := e.payloads.remove(r.InfoHash); err != nil {
+			log.Warn("payload not removed", telemetry.KeyError, err)
+		}
+	}
+	e.tidy(log, r.Name)
+	return err
 }
 
-func recordOf(t trust.Target) record {
-	return record{
+// phaseOf says in an operator's words what a stage does.
+func phaseOf(s install.Stage) api.Phase {
+	switch s {
+	case install.StageVerifying, install.StageProving, install.StageChecking, install.StageCommitting, install.StageCleaning:
+		return api.PhaseChecking
+	case install.StageReverting, install.StageRevertRebooting, install.StageRevertVerifying, install.StageFailing:
+		return api.PhaseReverting
+	default:
+		return api.PhaseInstalling
+	}
+}
+
+func recordOf(t trust.Target) install.Record {
+	return install.Record{
 		Name: t.Custom.Name, Version: t.Custom.Version, FileName: t.Custom.FileName,
-		Length: t.Length, SHA256: t.SHA256, InfoHash: t.Custom.InfoHash,
-	}
-}
-
-// clean gives back the disk that a failed install holds. A payload that is
-// not what was signed must not be served to others either.
-func (e *executor) clean(log hclog.Logger, t trust.Target, cause error) {
-	if err := e.versions.discard(t.Custom.Name); err != nil {
-		log.Warn("staged version not removed", telemetry.KeyError, err)
-	}
-	if c := classOf(cause); c != api.ErrorVerify && c != api.ErrorDisk {
-		return
-	}
-	if err := e.payloads.remove(t.Custom.InfoHash); err != nil {
-		log.Warn("payload not removed", telemetry.KeyError, err)
+		Length: t.Length, SHA256: t.SHA256, InfoHash: t.Custom.InfoHash, Install: t.Custom.Install,
 	}
 }
 
 // tidy removes versions and payloads that nothing needs any more. The install
 // has succeeded whether or not that works.
 func (e *executor) tidy(log hclog.Logger, name string) {
-	if err := e.versions.prune(name); err != nil {
+	if err := e.versions.Prune(name); err != nil {
 		log.Warn("old versions not removed", telemetry.KeyError, err)
 	}
-	keep, err := e.versions.payloads()
+	keep, err := e.versions.Payloads()
 	if err == nil {
 		err = e.payloads.retain(keep)
 	}
@@ -194,31 +221,30 @@ func (e *executor) tidy(log hclog.Logger, name string) {
 	}
 }
 
-// rollback goes back to the version before the current one.
-func (e *executor) rollback(ctx context.Context, en *entry) error {
+// rollback goes back to the version before the current one, by the way in
+// which that one is installed, and through its health gate.
+func (e *executor) rollback(ctx context.Context, log hclog.Logger, en *entry) error {
+	if en.Install != nil {
+		return e.carryOut(ctx, log, en)
+	}
 	name := en.Command.Artifact
 	if err := api.CheckID("artifact", name); err != nil {
 		return err
 	}
-	e.phase(api.PhaseInstalling)
-	if en.Plan == "" {
-		prev, err := e.versions.previous(name)
-		if err != nil {
-			return err
-		}
-		if prev == nil {
-			return failf(api.ErrorNoPrevious, "there is no version of %s before the current one", name)
-		}
-		if v := en.Command.Version; v != "" && v != prev.Version {
-			return failf(api.ErrorNoPrevious, "version %s of %s is not kept; a rollback goes to %s", v, name, prev.Version)
-		}
-		en.Plan = prev.Version
-		if err := e.journal.note(en); err != nil {
-			return err
-		}
-	}
-	if err := e.pointOfNoReturn(ctx); err != nil {
+	cur, err := e.versions.Current(name)
+	if err != nil {
 		return err
 	}
-	return e.versions.switchTo(name, en.Plan)
+	prev, err := e.versions.Previous(name)
+	if err != nil {
+		return err
+	}
+	if prev == nil {
+		return failf(api.ErrorNoPrevious, "there is no version of %s before the current one", name)
+	}
+	if v := en.Command.Version; v != "" && v != prev.Version {
+		return failf(api.ErrorNoPrevious, "version %s of %s is not kept; a rollback goes to %s", v, name, prev.Version)
+	}
+	en.Install = &install.Progress{New: *prev, Old: cur, Kept: true}
+	return e.carryOut(ctx, log, en)
 }

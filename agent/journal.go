@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	bolt "go.etcd.io/bbolt"
 
+	"redflag/agent/install"
 	"redflag/api"
 )
 
@@ -33,10 +34,10 @@ type entry struct {
 	State api.State `json:"state"`
 	// HeldKey is the command's key in bucketHeld.
 	HeldKey []byte `json:"held_key"`
-	// Plan is the version that a rollback goes to. It is chosen once: after a
-	// crash the version before the current one may be another.
-	Plan     string       `json:"plan,omitempty"`
-	Transfer api.Transfer `json:"transfer"`
+	// Install is how far the installer is, and what it goes to and from: after
+	// a crash the version before the current one may be another.
+	Install  *install.Progress `json:"install,omitempty"`
+	Transfer api.Transfer      `json:"transfer"`
 	// Final is the report of the terminal state.
 	Final *api.Report `json:"final,omitempty"`
 	// Refused is the report that the command goes on although an operator
@@ -143,7 +144,7 @@ func (j *journal) start(e *entry) error {
 	})
 }
 
-// note keeps what e has learnt: its plan and its transfer.
+// note keeps what e has learnt: its install and its transfer.
 func (j *journal) note(e *entry) error { return j.update(e, nil) }
 
 // end gives e its terminal state and enqueues the final report.

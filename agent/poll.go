@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"redflag/agent/install"
 	"redflag/api"
 	"redflag/telemetry"
 )
@@ -30,12 +32,14 @@ type poller struct {
 	version  string // of the binary
 	mesh     *mesh
 	journal  *journal
-	versions *versions
+	versions *install.Store
 	executor *executor
 	limits   *limits
 	log      hclog.Logger
 	now      chan struct{} // there is something to report
 	keep     func(learnt) error
+	polled   chan struct{} // closed once a node has answered
+	answered sync.Once
 	// readiness looks at the machine.
 	readiness func() *api.Readiness
 
@@ -96,19 +100,10 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	var resp api.PollResponse
-	err = p.mesh.each(ctx, anyFailure, func(ctx context.Context, n api.NodeAddr, c *api.Client) error {
-		ask := func(ctx context.Context) error {
-			resp = api.PollResponse{}
-			return c.Do(ctx, http.MethodPost, "/v1/agents/"+p.id+"/poll", req, &resp)
-		}
-		if len(req.Reports) > 0 {
-			return ask(ctx) // it takes as long as a commit
-		}
-		return p.mesh.timed(ctx, n, ask)
-	})
-	if err != nil {
+	if err := p.exchange(ctx, req, &resp); err != nil {
 		return 0, err
 	}
+	p.answered.Do(func() { close(p.polled) })
 	if err := p.absorb(req, &resp); err != nil {
 		return 0, err
 	}
@@ -116,6 +111,20 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 		p.kick() // there may be more
 	}
 	return nextPoll(resp.NextPoll), nil
+}
+
+// exchange asks the nodes in their order until one answers.
+func (p *poller) exchange(ctx context.Context, req *api.PollRequest, resp *api.PollResponse) error {
+	return p.mesh.each(ctx, anyFailure, func(ctx context.Context, n api.NodeAddr, c *api.Client) error {
+		ask := func(ctx context.Context) error {
+			*resp = api.PollResponse{}
+			return c.Do(ctx, http.MethodPost, "/v1/agents/"+p.id+"/poll", req, resp)
+		}
+		if len(req.Reports) > 0 {
+			return ask(ctx) // it takes as long as a commit
+		}
+		return p.mesh.timed(ctx, n, ask)
+	})
 }
 
 func nextPoll(d api.Duration) time.Duration {
@@ -134,7 +143,7 @@ func (p *poller) request() (*api.PollRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	installed, err := p.versions.installed()
+	installed, err := p.versions.Installed()
 	if err != nil {
 		return nil, err
 	}

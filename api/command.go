@@ -104,6 +104,8 @@ const (
 	PhaseVerifying   Phase = "verifying"
 	PhaseDownloading Phase = "downloading"
 	PhaseInstalling  Phase = "installing"
+	PhaseChecking    Phase = "checking"
+	PhaseReverting   Phase = "reverting"
 )
 
 // ErrorClass says why a command failed, in words that a retry policy can use.
@@ -115,6 +117,7 @@ const (
 	ErrorVerify      ErrorClass = "verify"      // a signature, a length or a hash is wrong
 	ErrorDowngrade   ErrorClass = "downgrade"   // the version is older than the installed one
 	ErrorInstall     ErrorClass = "install"     // the switch to the new version failed
+	ErrorHealth      ErrorClass = "health"      // the new version did not pass its checks
 	ErrorDisk        ErrorClass = "disk"        // no space, or the disk does not write
 	ErrorNoPrevious  ErrorClass = "no_previous" // nothing to roll back to
 	ErrorUnsupported ErrorClass = "unsupported" // the agent does not know the kind

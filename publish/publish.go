@@ -113,7 +113,7 @@ func measured(path string, how *api.Install) (*api.Install, error) {
 		return nil, nil //nolint:nilnil // a plain file needs no word
 	}
 	out := *how
-	if k := how.Kind(); k == api.InstallArchive || k == api.InstallExec {
+	if k := how.Kind(); k == api.InstallArchive || k == api.InstallExec || out.UnpackedFiles > 0 {
 		size, err := archive.Measure(path)
 		if err != nil {
 			return nil, api.Errorf(api.CodeInvalid, "%s: %v", path, err).

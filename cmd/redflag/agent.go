@@ -1,19 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"redflag/agent"
+	"redflag/agent/install"
 	"redflag/api"
 	"redflag/telemetry"
 )
 
 func newAgentCommand() *cobra.Command {
 	var cfg agent.Config
-	var down, up string
+	var down, up, budget string
 	cmd := &cobra.Command{
 		Use:     "agent",
 		GroupID: "run",
@@ -35,13 +37,24 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 			if cfg.UploadLimit, err = api.ParseRate(up); err != nil {
 				return usageError{fmt.Errorf("--upload-limit: %w", err)}
 			}
+			cfg.VersionsBudget, err = keepBytes(budget)
+			if err != nil {
+				return err
+			}
 			cfg.Version = version
 			cfg.Logger = telemetry.NewLogger("agent", os.Stderr, cfg.Debug)
+			if err := agent.Succeed(cfg.DataDir); err != nil {
+				return err
+			}
 			a, err := agent.New(cfg)
 			if err != nil {
 				return err
 			}
-			return a.Run(cmd.Context())
+			err = a.Run(cmd.Context())
+			if errors.Is(err, install.ErrRestart) {
+				return agent.Restart(cmd.ErrOrStderr())
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -55,6 +68,39 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 	f.StringVar(&cfg.SwarmAddr, "swarm-listen", ":0", "host:port for swarm peers; port 0 picks one")
 	f.StringVar(&down, "download-limit", "unlimited", "this machine's own cap; the stricter of it and the cluster's holds")
 	f.StringVar(&up, "upload-limit", "unlimited", "this machine's own cap; the stricter of it and the cluster's holds")
+	f.StringVar(&cfg.ModulesDir, "modules-dir", install.DefaultModulesDir, "folder of update modules")
+	f.IntVar(&cfg.KeepVersions, "keep-versions", 2, "versions of each artifact to keep for a rollback, besides the current one")
+	f.StringVar(&budget, "versions-budget", "", "what kept versions of one artifact may take on disk, such as 2GiB; one is always kept")
 	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
+	cmd.AddCommand(newAgentProve(), newAgentService())
+	return cmd
+}
+
+func keepBytes(budget string) (int64, error) {
+	if budget == "" {
+		return 0, nil
+	}
+	b, err := api.ParseBytes(budget)
+	if err != nil {
+		return 0, usageError{fmt.Errorf("--versions-budget: %w", err)}
+	}
+	return int64(b), nil
+}
+
+// newAgentProve is what a running agent calls on a new binary.
+func newAgentProve() *cobra.Command {
+	var cfg agent.Config
+	cmd := &cobra.Command{
+		Use:     "prove",
+		Short:   "Make one poll for the agent that runs, to show that this binary can",
+		Example: "  redflag agent prove --data-dir /var/lib/redflag-agent",
+		Args:    exactArgs(),
+		Hidden:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Version = version
+			return agent.Prove(cmd.Context(), cfg)
+		},
+	}
+	cmd.Flags().StringVar(&cfg.DataDir, "data-dir", "", "folder of the agent")
 	return cmd
 }

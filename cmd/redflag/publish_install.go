@@ -14,11 +14,13 @@ type installFlags struct {
 	params              map[string]string
 	checks              []string
 	within, stepTimeout time.Duration
+	unpack              bool
 }
 
 func (i *installFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&i.kind, "type", string(api.InstallFile), "how agents install it: file, archive, deb, exec, self or module")
 	f.StringVar(&i.module, "module", "", "update module that installs it, for --type module")
+	f.BoolVar(&i.unpack, "unpack", false, "the payload is an archive whose files the module gets one by one, for --type module")
 	f.StringToStringVar(&i.params, "param", nil, "parameter for scripts and modules, KEY=VALUE; may be repeated")
 	f.StringArrayVar(&i.checks, "check", nil, "health check after the install: command:LINE, http:URL, tcp:HOST:PORT or unit:NAME; may be repeated")
 	f.DurationVar(&i.within, "check-within", 0, "time in which every check must pass (default 1m)")
@@ -30,6 +32,9 @@ func (i *installFlags) install() (*api.Install, error) {
 	how := &api.Install{
 		Type: api.InstallType(i.kind), Module: i.module, Params: i.params,
 		CheckWithin: api.Duration(i.within), StepTimeout: api.Duration(i.stepTimeout),
+	}
+	if i.unpack {
+		how.UnpackedFiles = 1 // measured when it is published
 	}
 	for _, s := range i.checks {
 		c, err := api.ParseHealthCheck(s)

@@ -1,4 +1,4 @@
-package agent
+package install
 
 import (
 	"errors"
@@ -10,25 +10,31 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func testVersions(t *testing.T, dir string) *versions {
+func testStore(t *testing.T, dir string) *Store {
 	t.Helper()
-	v, err := openVersions(dir)
+	v, err := OpenStore(dir)
 	require.NoError(t, err)
 	return v
 }
 
-func put(v *versions, version string) error {
-	r := record{Name: "app", Version: version, FileName: "app.bin", SHA256: "hash of " + version, InfoHash: "info of " + version}
-	return v.install(r, func(w io.Writer) error {
-		_, err := io.WriteString(w, "payload "+version)
-		return err
+func put(v *Store, version string) error {
+	r := &Record{Name: "app", Version: version, FileName: "app.bin", SHA256: "hash of " + version, InfoHash: "info of " + version}
+	err := v.Put(r, func(dir string) error {
+		return writeSynced(filepath.Join(dir, r.FileName), 0o755, func(w io.Writer) error {
+			_, err := io.WriteString(w, "payload "+version)
+			return err
+		})
 	})
+	if err != nil {
+		return err
+	}
+	return v.SwitchTo(r.Name, r.Version)
 }
 
 // running reads what a service of this machine would run.
-func running(t *testing.T, v *versions) string {
+func running(t *testing.T, v *Store) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(v.dir, "app", "current", "app.bin"))
+	b, err := os.ReadFile(filepath.Join(v.Dir, "app", "current", "app.bin"))
 	require.NoError(t, err)
 	return string(b)
 }
@@ -43,49 +49,48 @@ func names(t *testing.T, dir string) (all []string) {
 	return all
 }
 
-func TestVersionsKeepExactlyThePreviousOne(t *testing.T) {
-	v := testVersions(t, t.TempDir())
+func TestStoreKeepExactlyThePreviousOne(t *testing.T) {
+	v := testStore(t, t.TempDir())
 	for _, version := range []string{"1.0", "2.0", "3.0"} {
 		require.NoError(t, put(v, version))
-		require.NoError(t, v.prune("app"))
+		require.NoError(t, v.Prune("app"))
 		require.Equal(t, "payload "+version, running(t, v))
 	}
-	require.Equal(t, []string{"2.0", "3.0"}, names(t, filepath.Join(v.dir, "app", "versions")))
-	installed, err := v.installed()
+	require.Equal(t, []string{"2.0", "3.0"}, names(t, filepath.Join(v.Dir, "app", "versions")))
+	installed, err := v.Installed()
 	require.NoError(t, err)
 	require.Len(t, installed, 1)
 	require.Equal(t, "2.0", installed[0].Previous)
 
-	require.NoError(t, v.switchTo("app", "2.0"))
+	require.NoError(t, v.SwitchTo("app", "2.0"))
 	require.Equal(t, "payload 2.0", running(t, v))
-	prev, err := v.previous("app")
+	prev, err := v.Previous("app")
 	require.NoError(t, err)
 	require.Nil(t, prev, "the one before was not kept")
 
 	require.NoError(t, put(v, "3.0"), "forward again over what the rollback left")
-	require.NoError(t, v.prune("app"))
+	require.NoError(t, v.Prune("app"))
 	require.Equal(t, "payload 3.0", running(t, v))
 	require.Error(t, put(v, "3.0"), "the version in use is never replaced")
 }
 
-func TestVersionsFailedFillChangesNothing(t *testing.T) {
-	v := testVersions(t, t.TempDir())
+func TestStoreFailedFillChangesNothing(t *testing.T) {
+	v := testStore(t, t.TempDir())
 	require.NoError(t, put(v, "1.0"))
 	wrong := errors.New("not the signed bytes")
-	err := v.install(record{Name: "app", Version: "2.0", FileName: "app.bin"}, func(w io.Writer) error {
-		_, _ = io.WriteString(w, "evil")
-		return wrong
+	err := v.Put(&Record{Name: "app", Version: "2.0", FileName: "app.bin"}, func(dir string) error {
+		return errors.Join(os.WriteFile(filepath.Join(dir, "app.bin"), []byte("evil"), 0o600), wrong)
 	})
 	require.ErrorIs(t, err, wrong)
-	require.NoError(t, v.discard("app"))
+	require.NoError(t, v.Discard("app"))
 	require.Equal(t, "payload 1.0", running(t, v))
-	require.Equal(t, []string{"current", "versions"}, names(t, filepath.Join(v.dir, "app")))
-	require.Equal(t, []string{"1.0"}, names(t, filepath.Join(v.dir, "app", "versions")))
+	require.Equal(t, []string{"current", "versions"}, names(t, filepath.Join(v.Dir, "app")))
+	require.Equal(t, []string{"1.0"}, names(t, filepath.Join(v.Dir, "app", "versions")))
 }
 
-// TestVersionsCrashMatrix stops an upgrade after each of its steps, as kill -9
+// TestStoreCrashMatrix stops an upgrade after each of its steps, as kill -9
 // would, and looks at what the next start finds.
-func TestVersionsCrashMatrix(t *testing.T) {
+func TestStoreCrashMatrix(t *testing.T) {
 	steps := countSteps(t)
 	require.GreaterOrEqual(t, len(steps), 9)
 	switched := false
@@ -95,22 +100,22 @@ func TestVersionsCrashMatrix(t *testing.T) {
 			dir := t.TempDir()
 			upgraded(t, dir, func(n int, _ string) bool { return n == i })
 
-			v := testVersions(t, dir)
+			v := testStore(t, dir)
 			want := "payload 2.0"
 			if switched {
 				want = "payload 3.0"
 			}
 			require.Equal(t, want, running(t, v))
-			cur, err := v.current("app")
+			cur, err := v.Current("app")
 			require.NoError(t, err)
 			require.Equal(t, want, "payload "+cur.Version)
 
 			if !switched { // the resumed command does it again
 				require.NoError(t, put(v, "3.0"))
 			}
-			require.NoError(t, v.prune("app"))
+			require.NoError(t, v.Prune("app"))
 			require.Equal(t, "payload 3.0", running(t, v))
-			prev, err := v.previous("app")
+			prev, err := v.Previous("app")
 			require.NoError(t, err)
 			require.Equal(t, "2.0", prev.Version)
 			require.Equal(t, []string{"current", "versions"}, names(t, filepath.Join(dir, "app")))
@@ -131,12 +136,12 @@ func countSteps(t *testing.T) (steps []string) {
 // upgraded goes from 2.0 to 3.0, with 1.0 before that, until crash says so.
 func upgraded(t *testing.T, dir string, crash func(n int, step string) bool) {
 	t.Helper()
-	v := testVersions(t, dir)
+	v := testStore(t, dir)
 	require.NoError(t, put(v, "1.0"))
 	require.NoError(t, put(v, "2.0"))
 	crashed := errors.New("crash")
 	n := 0
-	v.step = func(step string) error {
+	v.Step = func(step string) error {
 		defer func() { n++ }()
 		if crash(n, step) {
 			return crashed
@@ -145,9 +150,25 @@ func upgraded(t *testing.T, dir string, crash func(n int, step string) bool) {
 	}
 	err := put(v, "3.0")
 	if err == nil {
-		err = v.prune("app")
+		err = v.Prune("app")
 	}
 	if err != nil {
 		require.ErrorIs(t, err, crashed)
 	}
+}
+
+func TestStoreKeepsVersionsWithinItsBudget(t *testing.T) {
+	versions := func(keep int, budget int64) []string {
+		v := testStore(t, t.TempDir())
+		v.Keep, v.Budget = keep, budget
+		for _, version := range []string{"1.0", "2.0", "3.0", "4.0"} {
+			require.NoError(t, put(v, version))
+		}
+		require.NoError(t, v.Prune("app"))
+		return names(t, filepath.Join(v.Dir, "app", "versions"))
+	}
+	require.Equal(t, []string{"3.0", "4.0"}, versions(0, 0), "one is always kept")
+	require.Equal(t, []string{"2.0", "3.0", "4.0"}, versions(2, 0))
+	require.Equal(t, []string{"1.0", "2.0", "3.0", "4.0"}, versions(9, 1<<20))
+	require.Equal(t, []string{"3.0", "4.0"}, versions(9, 1), "the budget ends the rest")
 }
