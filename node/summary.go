@@ -61,8 +61,7 @@ func summary(counts map[string]int, all heard) api.AgentSummary {
 // heardHere counts those that a selector picks among the agents that polled
 // this node lately.
 func (n *Node) heardHere(selector api.Selector) heard {
-	idle := n.state().Settings().Duration(api.SettingPollIdle)
-	since := time.Now().Add(-3*idle - onlinePatience)
+	now, idle := time.Now(), n.pollIdle()
 	polled := n.presence.get(nil)
 	out := heard{}
 	if len(polled) == 0 {
@@ -70,7 +69,7 @@ func (n *Node) heardHere(selector api.Selector) heard {
 	}
 	n.state().EachAgent(func(a *api.Agent) {
 		p, ok := polled[a.ID]
-		if !ok || p.LastPoll.Before(since) || !selector.Matches(a) {
+		if !ok || !selector.Matches(a) || now.Sub(p.LastPoll) > 3*idle(a)+onlinePatience {
 			return
 		}
 		if out[a.Region] == nil {
@@ -79,6 +78,21 @@ func (n *Node) heardHere(selector api.Selector) heard {
 		out[a.Region][cmp.Or(p.Activity, api.ActivityIdle)]++
 	})
 	return out
+}
+
+// pollIdle returns how often an agent polls that has nothing to do. Most
+// clusters say that once for all; only where they do not is each agent looked up.
+func (n *Node) pollIdle() func(*api.Agent) time.Duration {
+	differs := slices.ContainsFunc(n.state().SettingsLayers(), func(v api.SettingValue) bool {
+		return v.Key == api.SettingPollIdle && v.Layer.String() != string(api.LayerCluster)
+	})
+	if !differs {
+		all := n.state().Settings().Duration(api.SettingPollIdle)
+		return func(*api.Agent) time.Duration { return all }
+	}
+	return func(a *api.Agent) time.Duration {
+		return n.state().SettingsFor(a.Target()).Duration(api.SettingPollIdle)
+	}
 }
 
 // meshHeard answers another node.

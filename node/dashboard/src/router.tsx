@@ -54,11 +54,11 @@ export const commandRoute = createRoute({
 export const swarmRoute = createRoute({
   ...under, path: '/swarm', validateSearch: pick('rollout'), component: lazyRouteComponent(() => import('./pages/Swarm'), 'Swarm'),
 });
-export const metricsRoute = createRoute({
-  ...under, path: '/metrics', validateSearch: pick('range', 'by'), component: lazyRouteComponent(() => import('./pages/Metrics'), 'Metrics'),
+const metricsRoute = createRoute({
+  ...under, path: '/metrics', component: lazyRouteComponent(() => import('./pages/Metrics'), 'Metrics'),
 });
 export const logsRoute = createRoute({
-  ...under, path: '/logs', validateSearch: pick('correlation', 'grep', 'since', 'level', 'agent', 'node'),
+  ...under, path: '/logs', validateSearch: pick('correlation', 'grep', 'since', 'level', 'agent', 'node', 'after'),
   component: lazyRouteComponent(() => import('./pages/Logs'), 'Logs'),
 });
 const nodes = createRoute({ ...under, path: '/nodes', component: lazyRouteComponent(() => import('./pages/Nodes'), 'Nodes') });

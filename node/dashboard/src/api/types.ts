@@ -7,7 +7,7 @@ export type CommandState =
 
 export interface Page<T> { items: T[]; next?: string }
 
-export interface Check { name: string; status: Status; detail: string; advice?: string }
+export interface Check { name: string; status: Status; detail: string; advice?: string; since?: string }
 
 export interface Node {
   id: string; region: string; mesh_addr: string; enrolled_at: string; key_id: string;
@@ -113,3 +113,6 @@ export interface TufRoot {
     roles: Record<string, { keyids: string[]; threshold: number }>;
   };
 }
+
+export interface LogLine { at: string; source: string; spool: string; seq: number; line: Record<string, unknown> }
+export interface LogPage extends Page<LogLine> { silent?: string[] }

@@ -69,7 +69,7 @@ function AgentActions({ id }: { id: string }) {
 function Identity({ agent: a }: { agent: Agent }) {
   const now = useNow();
   const silence = useSilence();
-  const state = agentState(a, now, silence);
+  const state = agentState(a, now, silence(a));
   return (
     <Card title="Machine">
       <Facts rows={[

@@ -96,7 +96,7 @@ function AgentTable({ agents }: { agents: Agent[] }) {
       label="Agents" rows={agents} rowKey={(a) => a.id}
       columns={[
         { name: 'Agent', cell: (a) => <Link to="/agents/$id" params={{ id: a.id }} className="rf-link"><b>{a.id}</b></Link> },
-        { name: 'State', cell: (a) => <Status state={agentState(a, now, silence)} /> },
+        { name: 'State', cell: (a) => <Status state={agentState(a, now, silence(a))} /> },
         { name: 'Region', cell: (a) => a.region },
         { name: 'Runs', cell: (a) => <Runs agent={a} /> },
         { name: 'Labels', wide: true, cell: (a) => <Labels labels={a.labels} /> },

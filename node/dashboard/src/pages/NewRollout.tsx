@@ -67,6 +67,8 @@ export function NewRollout() {
   const navigate = useNavigate();
   const artifacts = useQuery(queries.artifacts());
   const everywhere = useQuery(queries.agentSummary([]));
+  const rollouts = useQuery(queries.rollouts());
+  const staged = (rollouts.data ?? []).some((r) => r.plan !== undefined); // a node that knows waves
   const set = (change: Partial<Draft>) => setDraft((d) => ({ ...d, ...change }));
 
   const selector = selectorOf(draft);
@@ -140,7 +142,7 @@ export function NewRollout() {
               )}
             </Stack>
           </Card>
-          <Card title="How">
+          {staged && <Card title="How">
             <Stack gap="sm">
               <TextInput
                 label="Waves" description="How many agents have been released, in all, once each wave is open. Empty: everybody at once." placeholder="1, 10%, 50%"
@@ -154,7 +156,7 @@ export function NewRollout() {
               )}
               <Switch label="Agents that match later get it too" checked={draft.dynamic} onChange={(e) => set({ dynamic: e.currentTarget.checked })} />
             </Stack>
-          </Card>
+          </Card>}
         </Stack>
         <Card title="Who is hit">
           {chosen === '' ? <Text size="sm" c="dimmed">Choose at least one region, label or agent, or every agent.</Text> : (

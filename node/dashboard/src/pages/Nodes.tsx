@@ -56,7 +56,7 @@ function NodeCard({ health: h, node, furthest }: { health: Health; node: Node | 
           columns={[
             { name: 'Check', cell: (c) => c.name },
             { name: 'Result', cell: (c) => <Status state={c.status} /> },
-            { name: 'Finding', cell: (c) => <><Text size="xs" className="rf-break">{c.detail}</Text>{c.advice && <Text size="xs" c="dimmed" className="rf-break">{c.advice}</Text>}</> },
+            { name: 'Finding', cell: (c) => <><Text size="xs" className="rf-break">{c.detail}{c.status !== 'ok' && isTime(c.since) && <>, since <Ago at={c.since} /></>}</Text>{c.advice && <Text size="xs" c="dimmed" className="rf-break">{c.advice}</Text>}</> },
           ]}
         />
       </Stack>
