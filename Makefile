@@ -3,7 +3,8 @@
 GOBIN      := $(CURDIR)/.bin
 LINT       := v2.15.0
 GOTESTSUM  := v1.13.0
-NFPM       := v2.48.0
+# Later versions need modules that the public proxy does not serve.
+NFPM       := v2.43.0
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 # The race detector needs a C compiler; without one the tests run plain.
@@ -56,17 +57,17 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} -fuzzminimizetime 20x $$pkg; \
 	  done; done
 
-package: build ## Build dist/*.deb and dist/*.rpm for this machine's kind
+package: build $(GOBIN)/nfpm ## Build dist/*.deb and dist/*.rpm for this kind of machine
 	mkdir -p dist
-	for format in deb rpm; do ARCH=$$(go env GOARCH) PACKAGE_VERSION=$$(echo $(VERSION) | sed 's/^v//; s/^[^0-9]/0.0.0-&/') \
-	  go run github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM) package --config packaging/nfpm.yaml --packager $$format --target dist/; done
+	@set -e; version=$$(echo '$(VERSION)' | sed -E 's/^v//; /^[0-9]+\.[0-9]+/!s/^/0.0.0+/'); for format in deb rpm; do \
+	  ARCH=$$(go env GOARCH) PACKAGE_VERSION=$$version $(GOBIN)/nfpm package --config packaging/nfpm.yaml --packager $$format --target dist/; done
 
 cross: ## Compile for the other systems that agents run on
 	@set -e; for kind in windows/amd64 darwin/arm64 linux/arm64; do echo $$kind; \
 	  CGO_ENABLED=0 GOOS=$${kind%/*} GOARCH=$${kind#*/} go build -o /dev/null ./cmd/redflag; done
 
 clean: ## Remove what was built
-	rm -rf bin .bin $(DASHBOARD)/dist/* $(DASHBOARD)/node_modules
+	rm -rf bin dist .bin $(DASHBOARD)/dist/* $(DASHBOARD)/node_modules
 
 $(DASHBOARD)/node_modules: $(DASHBOARD)/package-lock.json
 	cd $(DASHBOARD) && npm ci --no-audit --no-fund --loglevel=error
@@ -77,3 +78,6 @@ $(GOBIN)/golangci-lint:
 
 $(GOBIN)/gotestsum:
 	GOBIN=$(GOBIN) go install gotest.tools/gotestsum@$(GOTESTSUM)
+
+$(GOBIN)/nfpm:
+	GOBIN=$(GOBIN) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM)
