@@ -131,9 +131,14 @@ func shape(ns, dev string, r api.Rate) error {
 	if r == api.Unlimited {
 		return nil
 	}
+	burst := max(16<<10, int64(r)/8/timerRate)
 	return run("tc", "-n", ns, "qdisc", "replace", "dev", dev, "root",
-		"tbf", "rate", fmt.Sprintf("%dbit", int64(r)), "burst", "16kb", "latency", "50ms")
+		"tbf", "rate", fmt.Sprintf("%dbit", int64(r)), "burst", fmt.Sprint(burst), "latency", "50ms")
 }
+
+// timerRate is how often a second a slow kernel looks at its queues. A bucket
+// that empties in between never reaches its rate.
+const timerRate = 250
 
 func run(name string, args ...string) error {
 	out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx // these end at once

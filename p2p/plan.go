@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// openPieces is how many pieces an agent is offered that it does not have
-	// yet: one to fetch and one to come.
+	// openPieces is how many pieces an agent is offered at least that it does
+	// not have yet: one to fetch and one to come.
 	openPieces = 2
 	// starved is how long an agent may get no piece from anybody, and have none
 	// on offer, before the node takes it to be alone: behind a firewall, or
@@ -204,8 +204,11 @@ func (p *plan) supply() {
 // another piece: who has pieces that nobody else has seen yet is busy passing
 // them on, the longer the slower its uplink is. It needs mu.
 func (p *plan) neediest() (best *planned) {
+	// Few agents have more each: a fast link must not wait for one piece to be
+	// verified before the next is on its way.
+	limit := max(openPieces, p.slots/max(1, len(p.agents)))
 	for _, a := range p.agents {
-		if len(a.open) >= openPieces || a.known+len(a.open) >= p.pieces {
+		if len(a.open) >= limit || a.known+len(a.open) >= p.pieces {
 			continue
 		}
 		if best == nil || a.load() < best.load() || (a.load() == best.load() && a.known < best.known) {

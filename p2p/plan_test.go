@@ -54,7 +54,7 @@ func TestPlanLooksAfterTheStarved(t *testing.T) {
 	slow, alone := &taker{}, &taker{}
 	p.join("slow", slow)
 	p.heard("slow", &pp.Message{Type: pp.HaveNone})
-	require.Len(t, slow.offered, openPieces)
+	require.Len(t, slow.offered, fewSlots)
 	p.heard("slow", &pp.Message{Type: pp.HaveAll})
 	p.join("alone", alone)
 	p.heard("alone", &pp.Message{Type: pp.HaveNone})
