@@ -57,6 +57,9 @@ func (s *Swarm) clientConfig() *torrent.ClientConfig {
 	// than it got.
 	c.Seed = true
 	c.DefaultStorage = s.store
+	// With a bound the library looks at the rarest pieces only. Of a payload
+	// beyond it, those are the ones that nobody has offered yet.
+	c.MaxUnverifiedBytes = 0
 
 	c.EstablishedConnsPerTorrent = maxPeers
 	c.HalfOpenConnsPerTorrent = maxPeers / 2
