@@ -19,8 +19,11 @@ type Cluster struct {
 	storage    *storage
 	fsm        *fsm
 	raft       *raft.Raft
+	transport  transport
 	leadership *leadership
 	batcher    *batcher
+
+	suspicion chan struct{} // a peer has closed a connection
 
 	opened   chan struct{}   // closed once raft is set
 	ctx      context.Context // ends when Close begins
@@ -45,7 +48,7 @@ func Open(cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{
-		cfg: cfg, storage: s, leadership: newLeadership(),
+		cfg: cfg, storage: s, leadership: newLeadership(), suspicion: make(chan struct{}, 1),
 		opened: make(chan struct{}), done: make(chan struct{}), broken: make(chan error, 1), failed: make(chan error, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -54,12 +57,12 @@ func Open(cfg Config) (*Cluster, error) {
 	c.batcher = newBatcher(c.sendBatch)
 	c.fsm = newFSM(s.machine, func(err error) { c.broken <- err })
 	notify := make(chan bool, 1)
-	transport := newTransport(c)
-	c.raft, err = raft.NewRaft(cfg.raft(notify), c.fsm, s.log, s.log, s.snapshots, transport)
+	c.transport = newTransport(c)
+	c.raft, err = raft.NewRaft(cfg.raft(notify), c.fsm, s.log, s.log, s.snapshots, c.transport)
 	if err != nil {
 		c.cancel()
 		stopped()
-		return nil, errors.Join(fmt.Errorf("start raft: %w", err), transport.Close(), s.close())
+		return nil, errors.Join(fmt.Errorf("start raft: %w", err), c.transport.Close(), s.close())
 	}
 	close(c.opened)
 	c.stopRaft = sync.OnceValue(func() error {
@@ -71,6 +74,7 @@ func Open(cfg Config) (*Cluster, error) {
 	c.workers.Go(c.watchFailure)
 	c.workers.Go(c.tick)
 	c.workers.Go(c.announce)
+	c.workers.Go(c.watchLeader)
 	c.workers.Go(func() { c.batcher.run(c.running) })
 	return c, nil
 }

@@ -114,3 +114,15 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+// TransferLeadership makes another voter the leader, "" for the one that is
+// most up to date. Only the leader can do it.
+func (c *Cluster) TransferLeadership(ctx context.Context, id string) error {
+	var f raft.Future
+	if id == "" {
+		f = c.raft.LeadershipTransfer()
+	} else {
+		f = c.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(id))
+	}
+	return c.member(ctx, "transfer leadership to", id, f)
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -93,13 +95,45 @@ func (advertised) Network() string { return "mesh" }
 // String implements net.Addr.
 func (a advertised) String() string { return string(a) }
 
-func newTransport(c *Cluster) *raft.NetworkTransport {
+// transport is Raft's own, but for the calls of an election: those are sent
+// again when the connection kept from earlier turns out to be that of a process
+// which is gone. Raft sends each once, and a lost vote costs a whole timeout; to
+// ask for the same vote twice is harmless.
+type transport struct{ *raft.NetworkTransport }
+
+// RequestVote implements raft.Transport.
+func (t transport) RequestVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return afresh(func() error { return t.NetworkTransport.RequestVote(id, target, req, resp) })
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (t transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return afresh(func() error { return t.NetworkTransport.RequestPreVote(id, target, req, resp) })
+}
+
+// afresh repeats a call until the idle connections are used up.
+func afresh(call func() error) error {
+	for range pooled {
+		if err := call(); !ended(err) {
+			return err
+		}
+	}
+	return call()
+}
+
+// ended reports whether err says that the other end of a connection is gone.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func newTransport(c *Cluster) transport {
 	s := &stream{Listener: c.cfg.Listener, cluster: c}
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	return transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                s,
 		ServerAddressProvider: s,
 		MaxPool:               pooled,
 		Timeout:               rpcTimeout,
 		Logger:                c.cfg.Logger.Named("raft-net"),
-	})
+	})}
 }
