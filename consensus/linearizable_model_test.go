@@ -86,10 +86,10 @@ func step(from api.State, op opInput) (api.State, api.Code) {
 		}
 		return from, "" // a repeat
 	case opLease:
-		switch {
-		case from == "":
+		if from == "" {
 			return from, api.CodeNotFound
-		case from == api.StatePending || from == api.StateLeased:
+		}
+		if from == api.StatePending || from == api.StateLeased {
 			return api.StateLeased, ""
 		}
 		return from, api.CodeConflict // it runs or has ended: a second hand-out would execute it twice
