@@ -22,6 +22,7 @@ type fsm struct {
 	stopped  error         // set by the first failure; nothing is applied after it
 	changed  chan struct{} // closed and replaced whenever the applied index moves
 	lastTick time.Time     // when a Tick was last applied here, monotonic
+	slowest  time.Duration // that one entry took
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
@@ -64,11 +65,31 @@ func (f *fsm) apply(entries []state.Entry) ([]state.Result, error) {
 	if err := f.failure(); err != nil {
 		return nil, err
 	}
-	results, err := f.machine.Apply(entries...)
-	if err != nil {
-		f.stop(err)
+	results := make([]state.Result, 0, len(entries))
+	for _, e := range entries {
+		began := time.Now()
+		result, err := f.machine.Apply(e)
+		if err != nil {
+			f.stop(err)
+			return results, err
+		}
+		results = append(results, result...)
+		f.took(time.Since(began))
 	}
-	return results, err
+	return results, nil
+}
+
+// took remembers the slowest entry: for so long every reader had to wait.
+func (f *fsm) took(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.slowest = max(f.slowest, d)
+}
+
+func (f *fsm) slowestApply() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.slowest
 }
 
 // stop applies nothing more. The first reason stays.

@@ -24,6 +24,7 @@ type Status struct {
 	CommitIndex  uint64    // of what is known to be committed
 	AppliedIndex uint64    // of the state; entries that are Raft's own do not count
 	LastContact  time.Time // with the leader; zero before the first
+	SlowestApply time.Duration // that one entry took since Open: so long every reader waited
 	Voters       []Server
 }
 
@@ -38,6 +39,7 @@ func (c *Cluster) Status() Status {
 		CommitIndex:  c.raft.CommitIndex(),
 		AppliedIndex: c.State().Applied(),
 		LastContact:  c.raft.LastContact(),
+		SlowestApply: c.fsm.slowestApply(),
 	}
 	f := c.raft.GetConfiguration()
 	if f.Error() != nil {
