@@ -51,6 +51,9 @@ bench: ## Run the benchmarks; ratios in one run count, single times do not
 bench-swarm: ## Race the swarm against the physical limit (root; ARGS="-agents 16 -runs 5")
 	@CGO_ENABLED=0 go build -o bin/swarmbench ./p2p/swarmbench && bin/swarmbench $(ARGS)
 
+bench-consensus: ## Raw Raft against the queue, and a rollout to 100,000 agents, in one table
+	go test -run '^$$' -bench '^BenchmarkConsensus$$' -benchtime 1x -timeout 20m ./consensus
+
 fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	@set -e; for pkg in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \

@@ -85,6 +85,7 @@ type EnrolNodeRequest struct {
 	NodeID   string `json:"node_id"`
 	Region   string `json:"region"`
 	MeshAddr string `json:"mesh_addr"`
+	NonVoter bool   `json:"non_voter,omitempty"`
 	CSR      []byte `json:"csr"`
 }
 

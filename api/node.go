@@ -9,6 +9,9 @@ type Node struct {
 	MeshAddr   string    `json:"mesh_addr" cbor:"3,keyasint"`
 	EnrolledAt time.Time `json:"enrolled_at" cbor:"4,keyasint"`
 	KeyID      string    `json:"key_id" cbor:"5,keyasint"`
+	// NonVoter nodes hold the state and answer polls, and do not vote: for
+	// regions that are far from the voters.
+	NonVoter bool `json:"non_voter,omitempty" cbor:"6,keyasint,omitempty"`
 
 	// Soft state: what gossip and Raft know at this moment.
 	Alive   bool   `json:"alive" cbor:"-"`
@@ -22,6 +25,8 @@ type NodeAddr struct {
 	ID     string `json:"id"`
 	Region string `json:"region"`
 	Addr   string `json:"addr"` // host:port of the mesh listener
+	// NonVoter is what a node says of itself to the cluster.
+	NonVoter bool `json:"non_voter,omitempty"`
 }
 
 // Health is a node's own view of itself, in full.

@@ -44,6 +44,12 @@ const (
 	SettingAgentSchedule   SettingKey = "agent.schedule"
 	SettingNodeSchedule    SettingKey = "node.schedule"
 	SettingPayloadMax      SettingKey = "payload.max_size"
+	SettingPromoteAfter    SettingKey = "cluster.promote_after"
+	SettingLeaderRegion    SettingKey = "cluster.leader_region"
+	SettingLeaderAfter     SettingKey = "cluster.leader_after"
+	SettingLeaderPause     SettingKey = "cluster.leader_pause"
+	SettingRemoveDeadAfter SettingKey = "cluster.remove_dead_after"
+	SettingMinVoters       SettingKey = "cluster.min_voters"
 )
 
 // SettingScope says whom a setting is about, and so on which layers it can be
@@ -138,6 +144,12 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingAgentSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeAgent, Description: "caps of each agent by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingNodeSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeNode, Description: "caps of each node by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},
+	{Key: SettingPromoteAfter, Type: SettingDuration, Default: "10s", Min: "0s", Max: "1h", Scope: ScopeCluster, Description: "how long a new node must be healthy and caught up before it votes"},
+	{Key: SettingLeaderRegion, Type: SettingText, Default: "", Scope: ScopeCluster, Description: "region that the leader should be in; empty for any", Check: checkRegionOrNone},
+	{Key: SettingLeaderAfter, Type: SettingDuration, Default: "60s", Min: "0s", Max: "24h", Scope: ScopeCluster, Description: "how long a voter of that region must be healthy before it is made leader"},
+	{Key: SettingLeaderPause, Type: SettingDuration, Default: "10m", Min: "0s", Max: "24h", Scope: ScopeCluster, Description: "least time between two such moves"},
+	{Key: SettingRemoveDeadAfter, Type: SettingDuration, Default: "0s", Min: "0s", Max: "8760h", Scope: ScopeCluster, Description: "how long a node may be dead before it is removed from the cluster; 0s for never"},
+	{Key: SettingMinVoters, Type: SettingInt, Default: "3", Min: "1", Max: "9", Scope: ScopeCluster, Description: "voters that such a removal must leave"},
 }, healthSpecs()...))
 
 const unitOfSchedule = "hours, such as mon-fri 08:00-18:00 Europe/Berlin down=2mbit up=1mbit"
@@ -198,6 +210,13 @@ func CheckSetting(key SettingKey, value string) error {
 		return Errorf(CodeInvalid, "setting %s: %s is above the maximum of %s", key, value, spec.Max)
 	}
 	return nil
+}
+
+func checkRegionOrNone(value string) error {
+	if value == "" {
+		return nil
+	}
+	return CheckID("region", value)
 }
 
 // MaxSettingValue bounds a value, in bytes.

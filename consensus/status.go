@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -19,14 +20,18 @@ type Server struct {
 type Status struct {
 	State        string // Follower, Candidate, Leader or Shutdown
 	Term         uint64
-	LeaderID     string    // empty when none is known
-	LastIndex    uint64    // of the log
-	CommitIndex  uint64    // of what is known to be committed
-	AppliedIndex uint64    // of the state; entries that are Raft's own do not count
-	LastContact  time.Time // with the leader; zero before the first
+	LeaderID     string        // empty when none is known
+	LastIndex    uint64        // of the log
+	CommitIndex  uint64        // of what is known to be committed
+	AppliedIndex uint64        // of the state; entries that are Raft's own do not count
+	LastContact  time.Time     // with the leader; zero before the first
 	SlowestApply time.Duration // that one entry took since Open: so long every reader waited
 	Voters       []Server
+	NonVoters    []Server // that hold the state and do not vote, or not yet
 }
+
+// Servers returns all members, those that vote first.
+func (s Status) Servers() []Server { return slices.Concat(s.Voters, s.NonVoters) }
 
 // Status returns a picture of the moment.
 func (c *Cluster) Status() Status {
@@ -46,8 +51,11 @@ func (c *Cluster) Status() Status {
 		return s // it never fails in this version of the library
 	}
 	for _, m := range f.Configuration().Servers {
+		server := Server{ID: string(m.ID), Addr: string(m.Address)}
 		if m.Suffrage == raft.Voter {
-			s.Voters = append(s.Voters, Server{ID: string(m.ID), Addr: string(m.Address)})
+			s.Voters = append(s.Voters, server)
+		} else {
+			s.NonVoters = append(s.NonVoters, server)
 		}
 	}
 	return s

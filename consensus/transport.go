@@ -70,7 +70,7 @@ func (c *Cluster) addressesOf(id string) []string {
 	if n, ok := c.State().Node(id); ok {
 		addrs = append(addrs, n.MeshAddr)
 	}
-	for _, v := range c.Status().Voters {
+	for _, v := range c.Status().Servers() {
 		if v.ID == id && (len(addrs) == 0 || addrs[0] != v.Addr) {
 			addrs = append(addrs, v.Addr)
 		}

@@ -35,8 +35,13 @@ type Config struct {
 	Join []string
 	// JoinToken is a registration token of kind node, needed once.
 	JoinToken string
+	// NonVoter has the node hold the state and answer polls without a vote. The
+	// first node of a cluster cannot be one.
+	NonVoter bool
+	// Network is NetworkLAN or NetworkWAN, and says what RaftTimeout is.
+	Network string
 	// RaftTimeout is the heartbeat and election timeout: at least ten times
-	// the largest round trip between voters.
+	// the largest round trip between voters. 0 leaves it to Network.
 	RaftTimeout time.Duration
 	// Debug keeps debug logs on whatever the settings say.
 	Debug bool
@@ -55,13 +60,29 @@ func Defaults() Config {
 		host = "node"
 	}
 	return Config{
-		ID:          host,
-		Region:      "default",
-		DataDir:     "redflag-node",
-		MeshListen:  "127.0.0.1:7420",
-		APIListen:   "127.0.0.1:7421",
-		RaftTimeout: time.Second,
+		ID:         host,
+		Region:     "default",
+		DataDir:    "redflag-node",
+		MeshListen: "127.0.0.1:7420",
+		APIListen:  "127.0.0.1:7421",
+		Network:    NetworkLAN,
 	}
+}
+
+// What may lie between the voters.
+const (
+	NetworkLAN = "lan" // round trips up to 100 ms
+	NetworkWAN = "wan" // round trips up to 300 ms
+)
+
+var raftTimeouts = map[string]time.Duration{NetworkLAN: time.Second, NetworkWAN: 3 * time.Second}
+
+// raftTimeout returns the timeout that is asked for, or that of the network.
+func (c *Config) raftTimeout() time.Duration {
+	if c.RaftTimeout != 0 {
+		return c.RaftTimeout
+	}
+	return raftTimeouts[c.Network]
 }
 
 // Validate returns the first thing that keeps the node from starting.
@@ -88,10 +109,19 @@ func (c *Config) Validate() error {
 			return api.Errorf(api.CodeInvalid, "--join %q is not host:port", addr).WithHint("for example eu1.example.org:7420")
 		}
 	}
+	if c.NonVoter && len(c.Join) == 0 {
+		return api.Errorf(api.CodeInvalid, "a node without a vote cannot found a cluster").WithHint("name a voter to --join")
+	}
 	if (c.APICert == "") != (c.APIKey == "") {
 		return api.Errorf(api.CodeInvalid, "--api-cert and --api-key go together")
 	}
-	if c.RaftTimeout < 100*time.Millisecond || c.RaftTimeout > time.Minute {
+	if c.Network != "" && raftTimeouts[c.Network] == 0 {
+		return api.Errorf(api.CodeInvalid, "--network %q is not known", c.Network).WithHint("use lan or wan")
+	}
+	if c.Network == "" {
+		c.Network = NetworkLAN
+	}
+	if c.RaftTimeout != 0 && (c.RaftTimeout < 100*time.Millisecond || c.RaftTimeout > time.Minute) {
 		return api.Errorf(api.CodeInvalid, "a Raft timeout of %s is out of range", c.RaftTimeout).WithHint("use 100ms to 1m")
 	}
 	return nil

@@ -96,7 +96,7 @@ func (n *Node) enrolNode(r *http.Request) (any, error) {
 		}
 	}
 	_, err = n.propose(r.Context(), state.TypePutNode, state.PutNode{
-		Node:    api.Node{ID: req.NodeID, Region: req.Region, MeshAddr: req.MeshAddr, KeyID: keyID},
+		Node:    api.Node{ID: req.NodeID, Region: req.Region, MeshAddr: req.MeshAddr, KeyID: keyID, NonVoter: req.NonVoter},
 		TokenID: req.TokenID, TokenSecretHash: secret,
 	})
 	if err != nil {

@@ -231,7 +231,7 @@ func (n *Node) join(ctx context.Context) error {
 		client.Servers = append(client.Servers, "https://"+addr)
 	}
 	req := api.EnrolNodeRequest{
-		TokenID: token.ID, Secret: token.Secret, NodeID: n.cfg.ID, Region: n.cfg.Region, MeshAddr: n.meshAddr, CSR: csr,
+		TokenID: token.ID, Secret: token.Secret, NodeID: n.cfg.ID, Region: n.cfg.Region, MeshAddr: n.meshAddr, NonVoter: n.cfg.NonVoter, CSR: csr,
 	}
 	ctx = api.WithCorrelation(ctx, "")
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {

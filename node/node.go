@@ -215,7 +215,7 @@ func (n *Node) openCluster(ctx context.Context, b *birth) (err error) {
 	n.cluster, err = consensus.Open(consensus.Config{ //nolint:contextcheck // it runs until Close, not until ctx ends
 		NodeID: n.cfg.ID, Addr: n.meshAddr, Dir: n.path("cluster"),
 		Listener: n.mesh.listener(pki.ALPNRaft), Dial: n.mesh.dialRaft, Forward: n.forward,
-		Timeout: n.cfg.RaftTimeout, Logger: n.log.Named("consensus"),
+		Timeout: n.cfg.raftTimeout(), Logger: n.log.Named("consensus"),
 	})
 	if err != nil {
 		return fmt.Errorf("open cluster state: %w", err)
@@ -376,7 +376,7 @@ func (n *Node) unseen() []string {
 // Raft configuration is in the log and names the voters.
 func (n *Node) knownAddresses(want func(id string) bool) []string {
 	addrs := map[string]bool{}
-	for _, v := range n.cluster.Status().Voters {
+	for _, v := range n.cluster.Status().Servers() {
 		addrs[v.Addr] = addrs[v.Addr] || want(v.ID)
 	}
 	for _, m := range n.state().Nodes() {

@@ -67,14 +67,14 @@ func (n *Node) moveNode(r *http.Request) (any, error) {
 	if !ok || req.ID != id.ID {
 		return nil, api.Errorf(api.CodeDenied, "node %s may not move node %s", id.ID, req.ID)
 	}
-	if known.MeshAddr == req.Addr {
+	if known.MeshAddr == req.Addr && known.NonVoter == req.NonVoter {
 		return nil, nil
 	}
-	known.MeshAddr = req.Addr
+	known.MeshAddr, known.NonVoter = req.Addr, req.NonVoter
 	if _, err := n.propose(r.Context(), state.TypePutNode, state.PutNode{Node: known}); err != nil {
 		return nil, err
 	}
-	telemetry.For(r.Context(), n.log).Info("node moved", "moved", id.ID, "addr", req.Addr)
+	telemetry.For(r.Context(), n.log).Info("node moved", "moved", id.ID, "addr", req.Addr, "non_voter", req.NonVoter)
 	return nil, nil
 }
 
@@ -89,7 +89,7 @@ func (n *Node) announceAddress(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		self, ok := n.state().Node(n.cfg.ID)
-		if ok && self.MeshAddr == n.meshAddr {
+		if ok && self.MeshAddr == n.meshAddr && self.NonVoter == n.cfg.NonVoter {
 			return nil
 		}
 		others := n.knownAddresses(func(id string) bool { return id != n.cfg.ID })
@@ -107,7 +107,7 @@ func (n *Node) announceTo(ctx context.Context, addrs []string) error {
 	for _, addr := range addrs {
 		client.Servers = append(client.Servers, "https://"+addr)
 	}
-	here := api.NodeAddr{ID: n.cfg.ID, Region: n.cfg.Region, Addr: n.meshAddr}
+	here := api.NodeAddr{ID: n.cfg.ID, Region: n.cfg.Region, Addr: n.meshAddr, NonVoter: n.cfg.NonVoter}
 	return client.Do(ctx, http.MethodPut, "/v1/mesh/address", here, nil)
 }
 

@@ -38,6 +38,7 @@ func (n *Node) meshRoutes() http.Handler {
 	nodes("POST /v1/mesh/heard", n.meshHeard)
 	nodes("GET /v1/mesh/health", n.fullHealth)
 	nodes("GET /v1/mesh/probe", n.meshProbe)
+	nodes("GET "+pathStats, n.stats)
 	nodes("PUT /v1/mesh/address", n.moveNode)
 
 	mux.Handle("/", n.serve(maxSmallBody, notFound))

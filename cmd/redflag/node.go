@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +27,8 @@ token made by: redflag token create --kind node
 Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
 --api-listen: plain HTTP on loopback only, HTTPS anywhere else.`,
 		Example: `  redflag node --region eu-west --data-dir /var/lib/redflag --mesh-listen 10.0.0.5:7420
-  REDFLAG_TOKEN=rf1.… redflag node --region us-east --data-dir /var/lib/redflag --mesh-listen 10.1.0.5:7420 --join 10.0.0.5:7420`,
+  REDFLAG_TOKEN=rf1.… redflag node --region us-east --data-dir /var/lib/redflag --mesh-listen 10.1.0.5:7420 --join 10.0.0.5:7420
+  REDFLAG_TOKEN=rf1.… redflag node --region ap-south --data-dir /var/lib/redflag --mesh-listen 10.2.0.5:7420 --join 10.0.0.5:7420 --network wan --non-voter`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Version = version
@@ -52,7 +52,9 @@ Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
 	f.StringVar(&cfg.APIKey, "api-key", "", "PEM key that belongs to --api-cert")
 	f.StringSliceVar(&cfg.Join, "join", nil, "mesh host:port of a running node; may be repeated")
 	f.StringVar(&cfg.JoinToken, "token", "", "registration token of kind node, needed for the first start with --join")
-	f.DurationVar(&cfg.RaftTimeout, "raft-timeout", time.Second, "heartbeat and election timeout: ten times the largest round trip between nodes")
+	f.BoolVar(&cfg.NonVoter, "non-voter", false, "hold the state and answer polls without a vote: for regions far from the voters")
+	f.StringVar(&cfg.Network, "network", d.Network, "what lies between the nodes: lan (timeouts of 1s) or wan (3s, for round trips up to 300ms)")
+	f.DurationVar(&cfg.RaftTimeout, "raft-timeout", 0, "heartbeat and election timeout instead of what --network says: ten times the largest round trip between voters")
 	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
 	return cmd
 }

@@ -64,6 +64,8 @@ func nodeRole(n api.Node) string {
 		return "leader"
 	case n.Voter:
 		return "voter"
+	case n.NonVoter:
+		return "non-voter"
 	}
 	return "joining"
 }

@@ -29,10 +29,8 @@ type Record struct {
 }
 
 // Batchable reports whether bodies of a type may travel in a Batch: those that
-// come from every agent, and whose outcome does not depend on the log index.
-func Batchable(typ EntryType) bool {
-	return typ == TypeLease || typ == TypeReports || typ == TypeEnrolAgent
-}
+// come from every agent, and whose results do not depend on the log index.
+func Batchable(typ EntryType) bool { return typ == TypeLease || typ == TypeReports }
 
 // EncodeRecord encodes body as a record. It returns a CodeTooLarge error for
 // one that must travel alone.

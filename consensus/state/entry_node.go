@@ -4,8 +4,8 @@ import (
 	"redflag/api"
 )
 
-// PutNode makes a machine a node of the cluster, or changes the address and
-// region of one. A new node needs a token, except for the first one. A known
+// PutNode makes a machine a node of the cluster, or changes the address,
+// the region and the vote of one. A new node needs a token, except for the first one. A known
 // id with another key, and the id of an agent, is a conflict.
 type PutNode struct {
 	Node            api.Node `cbor:"1,keyasint"`
@@ -28,7 +28,7 @@ func (e PutNode) put(t *tx) *api.Error {
 			return api.Errorf(api.CodeConflict, "node %s is enrolled with another key", e.Node.ID).
 				WithHint("remove the node first, or choose another id")
 		}
-		have.Region, have.MeshAddr = e.Node.Region, e.Node.MeshAddr
+		have.Region, have.MeshAddr, have.NonVoter = e.Node.Region, e.Node.MeshAddr, e.Node.NonVoter
 		t.put(key, have)
 		return nil
 	}
