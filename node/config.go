@@ -77,15 +77,8 @@ const (
 
 var raftTimeouts = map[string]time.Duration{NetworkLAN: time.Second, NetworkWAN: 3 * time.Second}
 
-// raftTimeout returns the timeout that is asked for, or that of the network.
-func (c *Config) raftTimeout() time.Duration {
-	if c.RaftTimeout != 0 {
-		return c.RaftTimeout
-	}
-	return raftTimeouts[c.Network]
-}
-
-// Validate returns the first thing that keeps the node from starting.
+// Validate returns the first thing that keeps the node from starting, and fills
+// in the timeout that Network stands for.
 func (c *Config) Validate() error {
 	if err := api.CheckID("node id", c.ID); err != nil {
 		return err
@@ -121,7 +114,10 @@ func (c *Config) Validate() error {
 	if c.Network == "" {
 		c.Network = NetworkLAN
 	}
-	if c.RaftTimeout != 0 && (c.RaftTimeout < 100*time.Millisecond || c.RaftTimeout > time.Minute) {
+	if c.RaftTimeout == 0 {
+		c.RaftTimeout = raftTimeouts[c.Network]
+	}
+	if c.RaftTimeout < 100*time.Millisecond || c.RaftTimeout > time.Minute {
 		return api.Errorf(api.CodeInvalid, "a Raft timeout of %s is out of range", c.RaftTimeout).WithHint("use 100ms to 1m")
 	}
 	return nil

@@ -215,7 +215,7 @@ func (n *Node) openCluster(ctx context.Context, b *birth) (err error) {
 	n.cluster, err = consensus.Open(consensus.Config{ //nolint:contextcheck // it runs until Close, not until ctx ends
 		NodeID: n.cfg.ID, Addr: n.meshAddr, Dir: n.path("cluster"),
 		Listener: n.mesh.listener(pki.ALPNRaft), Dial: n.mesh.dialRaft, Forward: n.forward,
-		Timeout: n.cfg.raftTimeout(), Logger: n.log.Named("consensus"),
+		Timeout: n.cfg.RaftTimeout, Logger: n.log.Named("consensus"),
 	})
 	if err != nil {
 		return fmt.Errorf("open cluster state: %w", err)
