@@ -314,9 +314,10 @@ func fleetCosts(b *testing.B, table *benchTable) {
 	commit(state.TypeCreateRollout, benchRollout(0))
 	table.row("rollout to 100,000 agents committed", "%s", time.Since(began).Round(time.Millisecond))
 	began = time.Now()
+	gate := func(*api.Command, *api.Plan) string { return "" } // nothing keeps it back
 	inParallel(func(i int) {
 		node := c.Node(i % 3)
-		for len(node.State().Pending(benchAgent(i), nil, 8)) == 0 { // a follower that is a moment behind
+		for due, _ := node.State().Due(benchAgent(i), nil, time.Now(), gate, 8); len(due) == 0; due, _ = node.State().Due(benchAgent(i), nil, time.Now(), gate, 8) { // a follower that is a moment behind
 			time.Sleep(time.Millisecond)
 		}
 		mustCommit(node)(benchStep(0, i, 0))
