@@ -64,6 +64,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.NodeID == "" || c.Addr == "" || c.Dir == "" || c.Listener == nil || c.Dial == nil {
 		return c, errors.New("consensus needs a node id, an address, a folder, a listener and a dialer")
 	}
+	return c.filled(), nil
+}
+
+// filled returns c with its defaults.
+func (c Config) filled() Config {
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
 	}
@@ -82,7 +87,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.stateFS == nil {
 		c.stateFS = vfs.Default
 	}
-	return c, nil
+	return c
 }
 
 func (c Config) raft(notify chan<- bool) *raft.Config {

@@ -40,7 +40,7 @@ Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
 			return n.Run(cmd.Context())
 		},
 	}
-	cmd.AddCommand(newNodeValidate(&cfg))
+	cmd.AddCommand(newNodeValidate(&cfg), newNodeRecoverCommand())
 	f := cmd.PersistentFlags()
 	f.StringVar(&cfg.ID, "id", d.ID, "name of this node in the cluster")
 	f.StringVar(&cfg.Region, "region", d.Region, "region that this node serves")
