@@ -18,9 +18,21 @@ func (n *Node) listCommands(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	items := n.state().Commands(filter, r.URL.Query().Get("after"), limit)
+	after := r.URL.Query().Get("after")
+	if before, archived, err := archiveCursor(after); archived {
+		if err != nil {
+			return nil, err
+		}
+		items, next, err := n.archived(r.Context(), archiveQuery{Filter: filter, Before: before, Limit: limit})
+		return page[api.Command]{Items: append([]api.Command{}, items...), Next: next}, err
+	}
+	items := n.state().Commands(filter, after, limit)
 	n.addSoftState(r, items)
-	return newPage(items, limit, func(c api.Command) string { return c.ID }), nil
+	p := newPage(items, limit, func(c api.Command) string { return c.ID })
+	if p.Next == "" {
+		p.Next = archivePrefix + "0" // what the state has trimmed comes after what it has
+	}
+	return p, nil
 }
 
 func commandFilter(r *http.Request) (api.CommandList, error) {
@@ -46,6 +58,12 @@ func commandFilter(r *http.Request) (api.CommandList, error) {
 
 func (n *Node) showCommand(r *http.Request) (any, error) {
 	c, err := n.command(r.PathValue("id"))
+	if err != nil || c.Archived {
+		old, ok := n.fromArchive(r.Context(), r.PathValue("id"))
+		if ok {
+			c, err = old, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -77,7 +78,8 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 			e := n.public(ctx, err)
 			status, out = e.Code.HTTPStatus(), e
 			if e.Code == api.CodeUnavailable || e.Code == api.CodeRateLimited {
-				w.Header().Set("Retry-After", "1")
+				seconds := math.Ceil(time.Duration(e.RetryAfter).Seconds())
+				w.Header().Set("Retry-After", strconv.Itoa(max(1, int(seconds))))
 			}
 		}
 		writeAnswer(w, status, out)

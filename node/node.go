@@ -22,6 +22,7 @@ import (
 	"redflag/consensus"
 	"redflag/consensus/state"
 	"redflag/durable"
+	"redflag/node/archive"
 	"redflag/p2p"
 	"redflag/ratelimit"
 	"redflag/regions/gossip"
@@ -63,6 +64,8 @@ type Node struct {
 	uploadCap                *ratelimit.Bucket
 	siteDownload, siteUpload *ratelimit.Budget
 	downloadCap              *ratelimit.Bucket
+	pace                     *pace
+	archive                  *archive.Archive
 }
 
 // New returns a node that does nothing until Run.
@@ -75,7 +78,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	return &Node{
 		cfg: cfg, log: cfg.Logger, startedAt: time.Now().UTC(),
-		presence: newPresence(), tracker: p2p.NewTracker(),
+		presence: newPresence(), pace: newPace(), tracker: p2p.NewTracker(),
 		enrolments:   rate.NewLimiter(enrolmentsPerSecond, enrolmentsPerSecond),
 		uploadCap:    ratelimit.NewBucket(api.Unlimited),
 		siteDownload: ratelimit.NewBudget(), siteUpload: ratelimit.NewBudget(),
@@ -179,6 +182,10 @@ func (n *Node) serveUntil(ctx context.Context, meshLn, apiLn net.Listener, b *bi
 		return err
 	}
 	defer n.closing(ctx, "cluster", n.cluster.Close)
+	if n.archive, err = archive.Open(n.path("archive")); err != nil {
+		return err
+	}
+	defer n.closing(ctx, "archive", func(context.Context) error { return n.archive.Close() })
 	if err := n.openGossip(); err != nil { //nolint:contextcheck // gossip resolves names within bounds of its own
 		return err
 	}
@@ -283,6 +290,7 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.keepGossiping(ctx) })
 	g.Go(func() error { return n.sweep(ctx) })
 	g.Go(func() error { return n.watchHealth(ctx) })
+	g.Go(func() error { return n.keepHistory(ctx) })
 	g.Go(func() error {
 		if err := n.cluster.RunOnLeader(ctx, n.lead); ctx.Err() == nil {
 			return err
@@ -393,6 +401,7 @@ func (n *Node) sweep(ctx context.Context) error {
 		n.siteDownload.Sweep(time.Now())
 		n.siteUpload.Sweep(time.Now())
 		n.presence.sweep(time.Now())
+		n.pace.sweep(time.Now())
 		n.sweepUploads(time.Now())
 		select {
 		case <-ctx.Done():

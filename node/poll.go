@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -42,6 +41,9 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	if r.PathValue("id") != id.ID {
 		return nil, api.Errorf(api.CodeDenied, "agent %s may not poll for %s", id.ID, r.PathValue("id"))
 	}
+	if err := n.pace.admit(n.pollBudget()); err != nil {
+		return nil, err
+	}
 	var req api.PollRequest
 	if err := body(r, &req); err != nil {
 		return nil, err
@@ -73,7 +75,7 @@ func (n *Node) poll(r *http.Request) (any, error) {
 		mine := api.NewAgentSettings(settings)
 		resp.Settings = &mine
 	}
-	resp.NextPoll = nextPoll(settings, req.Activity, len(resp.Commands) > 0)
+	resp.NextPoll = n.pace.next(id.ID, settings, n.pollBudget(), req.Activity, len(resp.Commands) > 0, len(waiting) > 0, seen.LastPoll)
 	resp.Index = n.state().Applied()
 	return resp, nil
 }
@@ -209,23 +211,6 @@ func (n *Node) commandContext(ctx context.Context, commandID string) context.Con
 		return api.WithCorrelation(ctx, c.CorrelationID)
 	}
 	return ctx
-}
-
-// nextPoll spreads the polls of many agents by half the interval either way.
-func nextPoll(s api.Settings, activity api.Activity, handedOut bool) api.Duration {
-	key := api.SettingPollIdle
-	switch {
-	case handedOut:
-		key = api.SettingPollPending
-	case activity == api.ActivityDownloading:
-		key = api.SettingPollDownloading
-	case activity == api.ActivityInstalling:
-		key = api.SettingPollInstalling
-	case activity == api.ActivityFailing:
-		key = api.SettingPollFailing
-	}
-	d := s.Duration(key)
-	return api.Duration(d/2 + rand.N(d))
 }
 
 // nodesFor ranks the living nodes for an agent of region.

@@ -36,6 +36,7 @@ func (n *Node) meshRoutes() http.Handler {
 	nodes("POST /v1/mesh/propose", n.forwarded)
 	nodes("POST /v1/mesh/presence", n.meshPresence)
 	nodes("POST /v1/mesh/heard", n.meshHeard)
+	nodes("POST /v1/mesh/archive", n.meshArchive)
 	nodes("GET /v1/mesh/health", n.fullHealth)
 	nodes("GET /v1/mesh/probe", n.meshProbe)
 	nodes("GET "+pathStats, n.stats)

@@ -10,6 +10,11 @@ import (
 
 // listAll follows the cursor of a listing to its end.
 func listAll[T any](ctx context.Context, client *api.Client, path string, query url.Values) ([]T, error) {
+	return listSome[T](ctx, client, path, query, 0)
+}
+
+// listSome follows it until there are limit items; 0 is no limit.
+func listSome[T any](ctx context.Context, client *api.Client, path string, query url.Values, limit int) ([]T, error) {
 	all := []T{}
 	query.Set("limit", "1000")
 	for {
@@ -21,6 +26,9 @@ func listAll[T any](ctx context.Context, client *api.Client, path string, query 
 			return nil, err
 		}
 		all = append(all, page.Items...)
+		if limit > 0 && len(all) >= limit {
+			return all[:limit], nil
+		}
 		if page.Next == "" {
 			return all, nil
 		}

@@ -20,28 +20,13 @@ func newRolloutCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "rollout",
 		GroupID: "steer",
-		Short:   "Create, watch, list and cancel rollouts",
+		Short:   "Create, watch, pause, abort and roll back rollouts",
 		Example: "  redflag rollout create app --version 1.4.0 --to region:eu-west --watch",
 	}
 	addClientFlags(cmd)
 	cmd.PersistentFlags().Bool("json", false, "print JSON instead of text")
-	cmd.AddCommand(newRolloutCreate(), newRolloutShow(), newRolloutList(), &cobra.Command{
-		Use:     "cancel ID",
-		Short:   "Cancel what no agent has taken up yet",
-		Example: "  redflag rollout cancel r-01K9",
-		Args:    exactArgs("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := connect(cmd)
-			if err != nil {
-				return err
-			}
-			var r api.Rollout
-			if err := client.Do(api.WithCorrelation(cmd.Context(), ""), http.MethodPost, "/v1/rollouts/"+url.PathEscape(args[0])+"/cancel", nil, &r); err != nil {
-				return err
-			}
-			return printRollout(cmd, r)
-		},
-	})
+	cmd.AddCommand(newRolloutCreate(), newRolloutShow(), newRolloutList())
+	cmd.AddCommand(newRolloutSteer()...)
 	return cmd
 }
 
@@ -49,26 +34,39 @@ func newRolloutCreate() *cobra.Command {
 	req := api.CreateRolloutRequest{}
 	var to []string
 	var rollback, watch bool
+	var plan planFlags
+	kind := string(api.KindInstall)
 	cmd := &cobra.Command{
-		Use:   "create ARTIFACT",
-		Short: "Ask agents to install a version, or to go back to the previous one",
+		Use:   "create [ARTIFACT]",
+		Short: "Ask agents to install a version, to go back, or to do something else",
 		Example: `  redflag rollout create app --version 1.4.0 --to all --watch
   redflag rollout create app --version 1.4.0 --to region:eu-west --to label:role=kiosk
-  redflag rollout create app --rollback --to agent:kiosk-17`,
-		Args: exactArgs("ARTIFACT"),
+  redflag rollout create app --version 1.4.0 --to all --wave 5 --wave 25% --success-threshold 95 --max-failure-ratio 5 \
+      --window "mon-fri 22:00-04:00 Europe/Berlin" --gate disk=2GiB,power
+  redflag rollout create app --rollback --to agent:kiosk-17
+  redflag rollout create --kind scan --to label:role=kiosk`,
+		Args: atMostOneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if req.Selector, err = api.ParseSelector(to...); err != nil {
 				return err
 			}
-			req.Artifact, req.Kind = args[0], api.KindInstall
+			req.Kind = api.Kind(kind)
 			if rollback {
 				req.Kind = api.KindRollback
+			}
+			if len(args) == 1 {
+				req.Artifact = args[0]
+			} else if req.Kind.NeedsArtifact() {
+				return usageError{fmt.Errorf("which artifact?\n  next: redflag rollout create ARTIFACT; redflag artifacts lists them")}
+			}
+			if req.Plan, err = plan.plan(); err != nil {
+				return err
 			}
 			if req.ID == "" {
 				req.ID = "r-" + ulid.Make().String()
 			}
-			if !rollback && req.Version == "" {
+			if req.Kind.NeedsVersion() && req.Version == "" {
 				return usageError{errors.New("which version?\n  next: pass --version, or --rollback to go back to the one before")}
 			}
 			if err := req.Validate(); err != nil {
@@ -92,8 +90,11 @@ func newRolloutCreate() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&to, "to", nil, "which agents: all, region:NAME, label:KEY=VALUE or agent:ID; terms narrow each other")
 	f.StringVar(&req.Version, "version", "", "version to install")
+	f.StringVar(&kind, "kind", kind, fmt.Sprintf("what to do: one of %v", api.Kinds))
+	f.BoolVar(&req.AllowUnknownKind, "allow-unknown-kind", false, "send a kind that this version does not know to agents that may")
 	f.BoolVar(&rollback, "rollback", false, "go back to the version installed before, instead of installing one")
 	f.BoolVar(&watch, "watch", false, "stay and show progress until every agent is done")
+	plan.add(cmd)
 	f.StringVar(&req.ID, "rollout-id", "", "id of the rollout, to make a repeat harmless (default: a new one)")
 	return cmd
 }
@@ -189,11 +190,11 @@ func watchRollout(cmd *cobra.Command, client *api.Client, id string) error {
 		}
 		if err == nil {
 			screen.draw(r)
-			if r.State != api.RolloutRunning {
+			if r.State.Ended() || r.State == api.RolloutHalted {
 				if err := printRollout(cmd, r); err != nil {
 					return err
 				}
-				if r.Counts[api.StateFailed] > 0 {
+				if r.Failures() > 0 {
 					return silentError{exitFailed}
 				}
 				return nil
@@ -214,12 +215,38 @@ func printRollout(cmd *cobra.Command, r api.Rollout) error {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s  %s %s %s  to %s\n%s: %s\ncorrelation %s\n", r.ID, r.Kind, r.Artifact, r.Version, r.Selector, r.State, countText(r), r.CorrelationID)
 	fmt.Fprintf(out, "from peers %s, from nodes %s\n", api.Bytes(r.Transfer.FromPeers), api.Bytes(r.Transfer.FromNodes))
-	if r.Counts[api.StateFailed] > 0 {
+	printPlan(cmd, r)
+	if r.State == api.RolloutHalted || r.State == api.RolloutPaused {
+		fmt.Fprintf(out, "  next: redflag rollout resume %s, abort or rollback\n", r.ID)
+	} else if r.Failures() > 0 {
 		fmt.Fprintf(out, "  next: redflag commands --rollout %s --state failed\n", r.ID)
 	} else if r.State == api.RolloutRunning {
 		fmt.Fprintf(out, "  next: redflag rollout show %s --watch\n", r.ID)
 	}
 	return nil
+}
+
+// printPlan tells what of a rollout is not plain.
+func printPlan(cmd *cobra.Command, r api.Rollout) {
+	out := cmd.OutOrStdout()
+	if r.Reason != "" {
+		fmt.Fprintf(out, "reason: %s\n", r.Reason)
+	}
+	if r.Waves > 1 {
+		fmt.Fprintf(out, "wave %d of %d, %d of %d agents released\n", r.Wave, r.Waves, r.Released, r.Agents)
+	}
+	for _, w := range r.Plan.Windows {
+		fmt.Fprintf(out, "window: %s\n", w)
+	}
+	if r.RollbackOf != "" {
+		fmt.Fprintf(out, "rolls back %s\n", r.RollbackOf)
+	}
+	if r.RetryOf != "" {
+		fmt.Fprintf(out, "repeats %s\n", r.RetryOf)
+	}
+	if !r.State.Ended() {
+		fmt.Fprintf(out, "expires %s\n", r.ExpiresAt.Format(time.RFC3339))
+	}
 }
 
 // countText renders "3 succeeded, 1 running of 4".

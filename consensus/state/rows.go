@@ -197,7 +197,7 @@ func (r *rolloutRow) command(agentID, region string, x *executionRow) api.Comman
 	if x == nil {
 		return c
 	}
-	c.Attempt, c.NotBefore = x.Attempt, x.NotBefore
+	c.Attempt, c.NotBefore, c.Archived = x.Attempt, x.NotBefore, x.Trimmed
 	c.LeasedAt, c.LeaseUntil = x.LeasedAt, x.LeaseUntil
 	c.StartedAt = x.StartedAt
 	c.CancelAt, c.CancelRefused = x.CancelAt, x.CancelRefused
