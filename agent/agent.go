@@ -47,7 +47,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log = a.log.With(telemetry.KeyAgent, creds.Identity().ID)
+	a.log = a.log.With(telemetry.KeyAgent, creds.Identity().ID, telemetry.KeyRegion, creds.Identity().Region)
 	return a.work(ctx, creds)
 }
 
@@ -82,6 +82,11 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		return err
 	}
 
+	logs, err := a.openLogs(id.ID, mesh)
+	if err != nil {
+		return err
+	}
+	defer a.closeLogs(logs)
 	poller := &poller{
 		id: id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
 		limits: limits, log: a.log, now: make(chan struct{}, 1), polled: make(chan struct{}), settings: known.Settings,
@@ -94,12 +99,18 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		return err
 	}
 
-	a.log.Info("agent started", telemetry.KeyRegion, id.Region, "version", a.cfg.Version)
+	if poller.logs = logs; logs != nil {
+		logs.apply(known.Settings.Settings())
+	}
+	a.log.Info("agent started", "version", a.cfg.Version)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return poller.run(ctx) })
 	group.Go(func() error { return poller.executor.run(ctx) })
 	group.Go(func() error { return mesh.probe(ctx) })
 	group.Go(func() error { return limits.run(ctx) })
+	if logs != nil {
+		group.Go(func() error { return logs.run(ctx) })
+	}
 	err = group.Wait()
 	a.log.Info("agent stopped")
 	return err

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"redflag/api"
+	"redflag/telemetry"
 )
 
 // Config says who an agent is and how it reaches its first node. Once it is
@@ -48,6 +49,9 @@ type Config struct {
 	Debug bool
 	// Version is the version of the agent's binary, for operators to see.
 	Version string
+	// LogOutput is what Logger writes to, so that the log can be handed to the
+	// nodes. Without it the log stays where Logger writes it.
+	LogOutput *telemetry.Output
 	// Logger is the process's root logger: settings change its level.
 	Logger hclog.Logger
 }

@@ -35,6 +35,7 @@ type poller struct {
 	versions *install.Store
 	executor *executor
 	limits   *limits
+	logs     *logShipper // nil when the log stays here
 	log      hclog.Logger
 	now      chan struct{} // there is something to report
 	keep     func(learnt) error
@@ -106,6 +107,9 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 	p.answered.Do(func() { close(p.polled) })
 	if err := p.absorb(req, &resp); err != nil {
 		return 0, err
+	}
+	if p.logs != nil {
+		p.logs.after()
 	}
 	if len(req.Reports) == api.MaxReports {
 		p.kick() // there may be more
@@ -189,6 +193,9 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 	if resp.Settings != nil && resp.Settings.Version != p.settings.Version {
 		p.settings = *resp.Settings
 		p.limits.apply(p.settings)
+		if p.logs != nil {
+			p.logs.apply(p.settings.Settings())
+		}
 		changed = true
 	}
 	if !changed {

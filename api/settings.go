@@ -80,6 +80,21 @@ const (
 	SettingHealthFailing      SettingKey = "health.queue.max_failing_percent"
 )
 
+// The settings of the logs.
+const (
+	SettingLogRate           SettingKey = "log.agent_rate"
+	SettingLogSpool          SettingKey = "log.spool_max"
+	SettingLogRetentionAge   SettingKey = "log.retention_age"
+	SettingLogRetentionBytes SettingKey = "log.retention_bytes"
+)
+
+var logSpecs = []SettingSpec{
+	{Key: SettingLogRate, Type: SettingRate, Default: "256kbit", Min: "8kbit", Scope: ScopeAgent, Description: "bandwidth that an agent spends on handing in its log"},
+	{Key: SettingLogSpool, Type: SettingBytes, Default: "32MiB", Min: "1MiB", Max: "100GiB", Scope: ScopeEvery, Description: "disk for log lines that no node has taken yet; beyond it the oldest go"},
+	{Key: SettingLogRetentionAge, Type: SettingDuration, Default: "168h", Min: "1m", Max: "8784h", Scope: ScopeNode, Description: "how long a node keeps log lines"},
+	{Key: SettingLogRetentionBytes, Type: SettingBytes, Default: "1GiB", Min: "16MiB", Max: "10TiB", Scope: ScopeNode, Description: "disk that a node's log store may take; beyond it the oldest lines go"},
+}
+
 // HealthChecks names the checks of a node, in the order that people read them.
 // Each has a switch, see HealthSwitch.
 var HealthChecks = []string{"raft", "gossip", "disk", "clock", "certificates", "version", "config", "swarm", "queue", "logs"}
@@ -103,7 +118,7 @@ func healthSpecs() []SettingSpec {
 			Key: HealthSwitch(name), Type: SettingBool, Default: "true", Scope: ScopeNode, Description: "whether the health check " + name + " runs",
 		})
 	}
-	return specs
+	return append(specs, logSpecs...)
 }
 
 // SettingSpec describes one setting: what it affects, its default and range.

@@ -47,6 +47,10 @@ type Config struct {
 	Level int
 	// Now is the clock that stamps entries on the leader, time.Now by default.
 	Now func() time.Time
+	// Applied is told of each change that somebody asked for, once it is part of
+	// this node's state, with the id of the request that it came from. It is
+	// called between two changes and must be quick.
+	Applied func(index uint64, what, correlation string)
 	// Logger is where Raft logs too, by default nowhere.
 	Logger hclog.Logger
 

@@ -17,6 +17,7 @@ import (
 type fsm struct {
 	machine *state.Machine
 	fail    func(error) // called once, when the machine cannot go on
+	applied func(index uint64, what, correlation string)
 
 	mu       sync.Mutex
 	stopped  error         // set by the first failure; nothing is applied after it
@@ -49,6 +50,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		slots = append(slots, i)
 		ticked = ticked || (log.Index > f.machine.Applied() && state.TypeOfEntry(log.Data) == state.TypeTick)
 	}
+	before := f.machine.Applied()
 	results, err := f.apply(entries)
 	for n, slot := range slots {
 		if n < len(results) {
@@ -57,8 +59,21 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			responses[slot] = err
 		}
 	}
+	f.tell(before, entries[:len(results)])
 	f.announce(ticked && err == nil)
 	return responses
+}
+
+// tell passes on which requests have become part of the state.
+func (f *fsm) tell(before uint64, entries []state.Entry) {
+	if f.applied == nil {
+		return
+	}
+	for _, e := range entries {
+		if what, id := state.RequestOf(e.Data); id != "" && e.Index > before {
+			f.applied(e.Index, what, id)
+		}
+	}
 }
 
 func (f *fsm) apply(entries []state.Entry) ([]state.Result, error) {

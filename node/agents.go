@@ -103,7 +103,11 @@ func (n *Node) presenceEverywhere(ctx context.Context, q presenceQuery) map[stri
 
 // eachOther calls f for every other living node at once and waits for all.
 func (n *Node) eachOther(ctx context.Context, f func(context.Context, gossip.Member)) {
-	ctx, cancel := context.WithTimeout(ctx, meshCallTimeout)
+	n.eachOtherWithin(ctx, meshCallTimeout, f)
+}
+
+func (n *Node) eachOtherWithin(ctx context.Context, limit time.Duration, f func(context.Context, gossip.Member)) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, m := range n.gossip.Members() {

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"redflag/api"
+	"redflag/telemetry"
 )
 
 // Config is what a node is started with. Everything else is a replicated
@@ -47,6 +48,9 @@ type Config struct {
 	Debug bool
 	// Version is this binary's.
 	Version string
+	// LogOutput is what Logger writes to, so that this node's lines are found
+	// with all others. Without it they stay where Logger writes them.
+	LogOutput *telemetry.Output
 	// Clock is what health checks go by, time.Now by default.
 	Clock func() time.Time
 	// Logger is the root logger of the process.

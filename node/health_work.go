@@ -111,5 +111,3 @@ func checkQueue(n *Node, v *healthView) finding {
 	}
 	return ok(fmt.Sprintf("%d rollouts run", running))
 }
-
-func checkLogs(*Node, *healthView) finding { return ok("kept on standard error only") }

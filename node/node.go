@@ -58,6 +58,7 @@ type Node struct {
 	payloads *payloads
 
 	monitor                  healthMonitor
+	logs                     logs
 	presence                 *presence
 	tracker                  *p2p.Tracker
 	enrolments               *rate.Limiter
@@ -178,6 +179,10 @@ func (n *Node) serveUntil(ctx context.Context, meshLn, apiLn net.Listener, b *bi
 			return err
 		}
 	}
+	if err := n.openLogs(ctx); err != nil {
+		return err
+	}
+	defer n.closing(ctx, "logs", n.closeLogs)
 	if err := n.openCluster(ctx, b); err != nil {
 		return err
 	}
@@ -222,7 +227,7 @@ func (n *Node) openCluster(ctx context.Context, b *birth) (err error) {
 	n.cluster, err = consensus.Open(consensus.Config{ //nolint:contextcheck // it runs until Close, not until ctx ends
 		NodeID: n.cfg.ID, Addr: n.meshAddr, Dir: n.path("cluster"),
 		Listener: n.mesh.listener(pki.ALPNRaft), Dial: n.mesh.dialRaft, Forward: n.forward,
-		Timeout: n.cfg.RaftTimeout, Logger: n.log.Named("consensus"),
+		Timeout: n.cfg.RaftTimeout, Logger: n.log.Named("consensus"), Applied: n.logApplied,
 	})
 	if err != nil {
 		return fmt.Errorf("open cluster state: %w", err)
@@ -291,6 +296,9 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.sweep(ctx) })
 	g.Go(func() error { return n.watchHealth(ctx) })
 	g.Go(func() error { return n.keepHistory(ctx) })
+	g.Go(func() error { return n.logs.store.Run(ctx) })
+	g.Go(func() error { return n.keepOwnLog(ctx) })
+	g.Go(func() error { return n.trimLogs(ctx) })
 	g.Go(func() error {
 		if err := n.cluster.RunOnLeader(ctx, n.lead); ctx.Err() == nil {
 			return err

@@ -23,6 +23,7 @@ func (n *Node) meshRoutes() http.Handler {
 		mux.Handle(pattern, n.serve(maxPollBody, n.asMember(h, pki.RoleAgent)))
 	}
 	agents("POST /v1/agents/{id}/poll", n.poll)
+	agents("POST /v1/agents/{id}/logs", n.takeLogs)
 	agents("POST /v1/swarm/{hash}/announce", n.announce)
 
 	members := func(pattern string, h handler) {
@@ -40,6 +41,7 @@ func (n *Node) meshRoutes() http.Handler {
 	nodes("GET /v1/mesh/health", n.fullHealth)
 	nodes("GET /v1/mesh/probe", n.meshProbe)
 	nodes("GET "+pathStats, n.stats)
+	nodes("POST /v1/mesh/logs", n.meshLogs)
 	nodes("PUT /v1/mesh/address", n.moveNode)
 
 	mux.Handle("/", n.serve(maxSmallBody, notFound))
@@ -53,6 +55,7 @@ func (n *Node) apiRoutes() http.Handler {
 
 	operators := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asOperator(h))) }
 	operators("GET /v1/cluster/health", n.clusterHealth)
+	operators("GET /v1/logs", n.findLogs)
 	operators("GET /v1/nodes", n.listNodes)
 	operators("DELETE /v1/nodes/{id}", n.removeNode)
 	operators("GET /v1/agents", n.listAgents)

@@ -42,7 +42,8 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 				return err
 			}
 			cfg.Version = version
-			cfg.Logger = telemetry.NewLogger("agent", os.Stderr, cfg.Debug)
+			cfg.LogOutput = telemetry.NewOutput(os.Stderr)
+			cfg.Logger = telemetry.NewLogger("agent", cfg.LogOutput, cfg.Debug)
 			if err := agent.Succeed(cfg.DataDir); err != nil {
 				return err
 			}

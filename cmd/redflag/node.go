@@ -32,7 +32,8 @@ Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Version = version
-			cfg.Logger = telemetry.NewLogger("node", os.Stderr, cfg.Debug, telemetry.KeyNode, cfg.ID, telemetry.KeyRegion, cfg.Region)
+			cfg.LogOutput = telemetry.NewOutput(os.Stderr)
+			cfg.Logger = telemetry.NewLogger("node", cfg.LogOutput, cfg.Debug, telemetry.KeyNode, cfg.ID, telemetry.KeyRegion, cfg.Region)
 			n, err := node.New(cfg)
 			if err != nil {
 				return err

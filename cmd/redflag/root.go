@@ -49,7 +49,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newNodeCommand(), newAgentCommand(), newDemoCommand(),
 		newPublishCommand(), newRolloutCommand(), newCommandsCommand(), newAgentsCommand(),
-		newNodesCommand(), newSettingsCommand(), newHealthCommand(), newArtifactsCommand(),
+		newNodesCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newArtifactsCommand(),
 		newKeysCommand(), newTokenCommand(), newVersionCommand(),
 	)
 	return root
