@@ -65,6 +65,15 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		return err
 	}
 	store.Keep, store.Budget = a.cfg.KeepVersions, a.cfg.VersionsBudget
+	clk, err := openClock(filepath.Join(a.cfg.DataDir, "clock.json"))
+	if err != nil {
+		return err
+	}
+	creds.UseClock(clk.now)
+	member, err := newMembership(a.cfg.DataDir, creds, machineID(), clk, a.log)
+	if err != nil {
+		return err
+	}
 	known, err := loadLearnt(a.learntPath())
 	if err != nil {
 		a.log.Warn("learnt nodes and settings not read", telemetry.KeyError, err)
@@ -88,12 +97,14 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	}
 	defer a.closeLogs(logs)
 	poller := &poller{
-		id: id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
+		trust: member,
+		id:    id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
 		limits: limits, log: a.log, now: make(chan struct{}, 1), polled: make(chan struct{}), settings: known.Settings,
 		keep:      func(l learnt) error { return l.save(a.learntPath()) },
 		readiness: func() *api.Readiness { return readiness(a.cfg.DataDir) },
 	}
 	signed := newSignatures(a.cfg.DataDir, mesh.metadata)
+	signed.clock = clk.now
 	poller.executor = newExecutor(journal, store, signed, swarm, a.log, poller.kick)
 	if poller.executor.engine.Host, err = a.host(id.ID, poller); err != nil {
 		return err
@@ -102,6 +113,11 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	if poller.logs = logs; logs != nil {
 		logs.apply(known.Settings.Settings())
 	}
+	poller.executor.refused = member.refused
+	if poller.executor.labels, err = loadLabels(a.cfg.DataDir); err != nil {
+		return err
+	}
+
 	a.log.Info("agent started", "version", a.cfg.Version)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return poller.run(ctx) })

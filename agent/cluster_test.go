@@ -46,6 +46,7 @@ type cluster struct {
 	falter    bool // a node breaks once it has handed out a command
 	loseReply int  // this many replies with commands get lost
 	enrolled  int
+	forge     func(*api.Command) // what a rogue node makes of a signed command
 }
 
 type fakeNode struct {
@@ -53,6 +54,7 @@ type fakeNode struct {
 	addr   api.NodeAddr
 	server *http.Server
 	swarm  *p2p.Swarm
+	creds  *pki.Credentials
 	broken bool // answers every poll with an error
 
 	polled int
@@ -96,7 +98,7 @@ func (c *cluster) node(id, region string) *fakeNode {
 	creds := c.member(pki.RoleNode, id, region)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(c.t, err)
-	n := &fakeNode{c: c, addr: api.NodeAddr{ID: id, Region: region, Addr: ln.Addr().String()}}
+	n := &fakeNode{c: c, addr: api.NodeAddr{ID: id, Region: region, Addr: ln.Addr().String()}, creds: creds}
 	n.server = &http.Server{Handler: n.routes(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = n.server.Serve(tls.NewListener(ln, creds.ServerTLS(pki.ALPNHTTP))) }()
 	c.t.Cleanup(n.stop)
@@ -268,7 +270,18 @@ func (n *fakeNode) poll(r *http.Request) (any, error) {
 	if c.settings != nil && req.SettingsVersion != c.settings.Version {
 		resp.Settings = c.settings
 	}
-	resp.Commands = c.open(req.Held)
+	for _, cmd := range c.open(req.Held) {
+		if cmd.AgentID == "" {
+			cmd.AgentID = id.ID
+		}
+		if cmd.Order, err = n.creds.SignOrder(cmd, time.Now()); err != nil {
+			return nil, err
+		}
+		if c.forge != nil {
+			c.forge(&cmd)
+		}
+		resp.Commands = append(resp.Commands, cmd)
+	}
 	n.broken = c.falter && len(resp.Commands) > 0
 	if len(resp.Commands) > 0 && c.loseReply > 0 {
 		c.loseReply--

@@ -86,6 +86,9 @@ func (a *Agent) enrol(ctx context.Context, dir string) error {
 	if err := (learnt{Nodes: resp.Nodes}).save(a.learntPath()); err != nil {
 		return err
 	}
+	if err := saveLabels(a.cfg.DataDir, resp.Labels); err != nil {
+		return err
+	}
 	if err := pki.SaveCredentials(dir, resp.Certificate, resp.Authorities); err != nil {
 		return err
 	}
@@ -137,7 +140,7 @@ func (a *Agent) enrolRequest(dir string, token pki.RegistrationToken) (*api.Enro
 	}
 	return &api.EnrolAgentRequest{
 		TokenID: token.ID, Secret: token.Secret, AgentID: id,
-		Region: a.cfg.Region, Labels: a.cfg.Labels, CSR: csr,
+		Region: a.cfg.Region, Labels: a.cfg.Labels, CSR: csr, Machine: machineID(),
 	}, nil
 }
 

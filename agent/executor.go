@@ -57,6 +57,8 @@ type executor struct {
 	log      hclog.Logger
 	wake     chan struct{} // there may be a command
 	ended    func()        // a command has ended
+	refused  func(api.Incident)
+	labels   map[string]string // of this machine, as they were at enrolment
 
 	patience, lagPatience time.Duration
 	retryBase             time.Duration
@@ -73,6 +75,7 @@ func newExecutor(j *journal, v *install.Store, t targets, p payloads, log hclog.
 	return &executor{
 		journal: j, versions: v, engine: &install.Engine{Store: v}, targets: t, payloads: p, log: log, ended: ended,
 		wake:     make(chan struct{}, 1),
+		refused:  func(api.Incident) {},
 		patience: patience, lagPatience: lagPatience, retryBase: retryBase,
 	}
 }
@@ -174,6 +177,9 @@ func (e *executor) conclude(log hclog.Logger, en *entry, err error) error {
 		failure, state := failureOf(err), api.StateFailed
 		if _, back := errors.AsType[*install.RolledBackError](err); back {
 			state = api.StateRolledBack
+		}
+		if failure.Class == api.ErrorVerify || failure.Class == api.ErrorDowngrade {
+			e.refused(api.Incident{Class: string(failure.Class), Detail: failure.Message, Command: en.Command.ID})
 		}
 		log.Error("command failed", "state", string(state), "class", failure.Class, telemetry.KeyError, err)
 		return e.journal.end(en, state, failure)

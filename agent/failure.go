@@ -47,7 +47,7 @@ func classOf(err error) api.ErrorClass {
 	}
 	for _, refusal := range []error{
 		trust.ErrSignature, trust.ErrRollback, trust.ErrExpired, trust.ErrUnknownTarget,
-		trust.ErrLength, trust.ErrHash, trust.ErrMalformed, p2p.ErrInfoMismatch, archive.ErrUnsafe, archive.ErrTooLarge, archive.ErrFormat,
+		trust.ErrLength, trust.ErrHash, trust.ErrMalformed, trust.ErrWrongMachine, p2p.ErrInfoMismatch, archive.ErrUnsafe, archive.ErrTooLarge, archive.ErrFormat,
 	} {
 		if errors.Is(err, refusal) {
 			return api.ErrorVerify

@@ -4,12 +4,32 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
+	"redflag/trust/pki"
 )
+
+// testCredentials are those of an agent of a cluster of its own.
+func testCredentials(tb testing.TB) *pki.Credentials {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "identity")
+	authority, err := pki.NewAuthority("c1", time.Now())
+	require.NoError(tb, err)
+	key, err := pki.LoadOrCreateKey(filepath.Join(dir, pki.KeyFile))
+	require.NoError(tb, err)
+	csr, err := pki.NewCSR(key)
+	require.NoError(tb, err)
+	cert, err := authority.Sign(csr, pki.Identity{ClusterID: "c1", Role: pki.RoleAgent, ID: "a1", Region: "eu"}, time.Hour, time.Now())
+	require.NoError(tb, err)
+	require.NoError(tb, pki.SaveCredentials(dir, cert, authority.CertificatePEM()))
+	creds, err := pki.LoadCredentials(dir)
+	require.NoError(tb, err)
+	return creds
+}
 
 // FuzzPollReply feeds the agent what a node could answer.
 func FuzzPollReply(f *testing.F) {
@@ -21,8 +41,11 @@ func FuzzPollReply(f *testing.F) {
 	f.Cleanup(func() { _ = j.close() })
 	j.db.NoSync = true
 	cfg := Config{Logger: hclog.NewNullLogger()}
+	member, err := newMembership(f.TempDir(), testCredentials(f), "", &clock{path: filepath.Join(f.TempDir(), "clock"), wall: time.Now}, cfg.Logger)
+	require.NoError(f, err)
 	p := &poller{
-		id: "a1", journal: j, limits: newLimits(&cfg), log: cfg.Logger, now: make(chan struct{}, 1),
+		trust: member,
+		id:    "a1", journal: j, limits: newLimits(&cfg), log: cfg.Logger, now: make(chan struct{}, 1),
 		mesh:     &mesh{nodes: newNodeList("eu", nil, nil)},
 		executor: newExecutor(j, nil, nil, nil, cfg.Logger, func() {}),
 		keep:     func(learnt) error { return nil },

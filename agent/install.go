@@ -73,6 +73,9 @@ func (e *executor) verify(ctx context.Context, log hclog.Logger, cmd api.Command
 		return t, failf(api.ErrorVerify, "the signed target is %s %s, the command names %s %s",
 			t.Custom.Name, t.Custom.Version, cmd.Artifact, cmd.Version)
 	}
+	if err := t.AppliesTo(e.machine(cmd.Artifact)); err != nil {
+		return t, err
+	}
 	log.Info("signature verified", "sha256", t.SHA256, "length", t.Length)
 	return t, nil
 }

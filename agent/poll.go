@@ -43,6 +43,7 @@ type poller struct {
 	answered sync.Once
 	// readiness looks at the machine.
 	readiness func() *api.Readiness
+	trust     *membership
 
 	lastIndex uint64
 	settings  api.AgentSettings
@@ -101,6 +102,9 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	var resp api.PollResponse
+	if err := p.trust.revive(ctx, p.mesh.nodes); err != nil {
+		return 0, err
+	}
 	if err := p.exchange(ctx, req, &resp); err != nil {
 		return 0, err
 	}
@@ -151,6 +155,10 @@ func (p *poller) request() (*api.PollRequest, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen, err := p.trust.seen()
+	if err != nil {
+		return nil, err
+	}
 	activity, progress := p.executor.activity()
 	readiness := p.readiness()
 	if readiness.Degraded != "" && activity != api.ActivityDownloading && activity != api.ActivityInstalling {
@@ -160,6 +168,7 @@ func (p *poller) request() (*api.PollRequest, error) {
 		AgentVersion: p.version, Activity: activity, Installed: installed, Readiness: readiness,
 		Held: held, Reports: reports, Progress: progress,
 		LastIndex: p.lastIndex, SettingsVersion: p.settings.Version,
+		Trust: seen, Incidents: p.trust.pending(),
 	}, nil
 }
 
@@ -168,7 +177,11 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 	if err := p.journal.settle(p.settled(req, resp)); err != nil {
 		return err
 	}
-	fresh, repeats, err := p.journal.accept(onMyClock(p.mine(resp.Commands), resp.Now, time.Now()))
+	p.trust.told(len(req.Incidents))
+	if err := p.absorbTrust(resp); err != nil {
+		return err
+	}
+	fresh, repeats, err := p.journal.accept(onMyClock(p.trust.orders(resp.Commands), resp.Now, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -240,15 +253,16 @@ func onMyClock(cmds []api.Command, theirs, mine time.Time) []api.Command {
 	return cmds
 }
 
-// mine drops what a sane node would not have sent.
-func (p *poller) mine(cmds []api.Command) []api.Command {
-	var mine []api.Command
-	for _, cmd := range cmds {
-		if cmd.ID == "" || len(cmd.ID) > maxCommandID || (cmd.AgentID != "" && cmd.AgentID != p.id) {
-			p.log.Warn("command ignored", telemetry.KeyCommand, cmd.ID[:min(len(cmd.ID), maxCommandID)], "for", cmd.AgentID)
-			continue
-		}
-		mine = append(mine, cmd)
+// absorbTrust takes over what has changed in the cluster's trust, and reconnects
+// with a new certificate: nodes see the old one until then.
+func (p *poller) absorbTrust(resp *api.PollResponse) error {
+	reconnect, err := p.trust.learn(resp.Trust)
+	if err != nil {
+		p.log.Error("the cluster's trust was not taken over", telemetry.KeyError, err)
+		p.trust.refused(api.Incident{Class: "trust", Detail: err.Error()})
 	}
-	return mine
+	if reconnect {
+		p.mesh.close()
+	}
+	return p.trust.clock.keep()
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"redflag/api"
 	"redflag/trust"
@@ -19,6 +20,7 @@ type signatures struct {
 	dir   string // the verifier's
 	pin   string // path of the file that holds the hash of the root
 	fetch trust.FetchFunc
+	clock func() time.Time // nil for the machine's
 
 	mu       sync.Mutex
 	verifier *trust.Verifier
@@ -57,6 +59,9 @@ func (s *signatures) open(ctx context.Context) (*trust.Verifier, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if s.clock != nil {
+		v.UseClock(s.clock)
 	}
 	s.verifier = v
 	return v, nil

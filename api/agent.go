@@ -12,6 +12,10 @@ type Agent struct {
 	// KeyID is the SHA-256 of the agent's public key (SubjectPublicKeyInfo),
 	// lower-case hex. A certificate for another key is refused.
 	KeyID string `json:"key_id" cbor:"5,keyasint"`
+	// Machine is a hash of the machine's own id, empty where it has none.
+	Machine string `json:"machine,omitempty" cbor:"40,keyasint,omitempty"`
+	// RevokedAt is when the agent was put out; zero while it is a member.
+	RevokedAt time.Time `json:"revoked_at,omitzero" cbor:"41,keyasint,omitzero"`
 
 	Presence *Presence `json:"presence,omitempty" cbor:"-"`
 }
@@ -97,6 +101,8 @@ type PollRequest struct {
 	Readiness       *Readiness `json:"readiness,omitempty"`
 	LastIndex       uint64     `json:"last_index"`
 	SettingsVersion uint64     `json:"settings_version"`
+	Trust           TrustSeen  `json:"trust,omitzero"`
+	Incidents       []Incident `json:"incidents,omitempty"`
 }
 
 // RejectedReport is a report that will never be accepted. The agent drops it.
@@ -120,6 +126,8 @@ type PollResponse struct {
 	Index uint64     `json:"index"`
 	// Settings is set when the agent's settings version is not the current one.
 	Settings *AgentSettings `json:"settings,omitempty"`
+	// Trust is set when the agent's trust is not the current one.
+	Trust *TrustNews `json:"trust,omitempty"`
 }
 
 // AgentSettings is what the replicated settings mean for one agent.

@@ -31,6 +31,20 @@ type TargetCustom struct {
 	PieceLength int64  `json:"piece_length"`
 	// Install says how the payload is put on a machine; nil for a plain file.
 	Install *Install `json:"install,omitempty"`
+	// For says which machines may install it; nil for all.
+	For *TargetFor `json:"for,omitempty"`
+}
+
+// TargetFor is the operator's signed word on where a target belongs. Every field
+// that is set must hold, whatever the queue says.
+type TargetFor struct {
+	OS       []string `json:"os,omitempty"`       // as Go names it: linux, windows, darwin
+	Arch     []string `json:"arch,omitempty"`     // amd64, arm64, …
+	Hardware []string `json:"hardware,omitempty"` // the agent's label "hardware"
+	// MinInstalled is the oldest version that may be updated from; a machine
+	// without the artifact passes.
+	MinInstalled string            `json:"min_installed,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
 }
 
 // PublishRequest makes an uploaded payload an artifact. Targets is the signed

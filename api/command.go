@@ -183,6 +183,8 @@ type Command struct {
 	Waiting string `json:"waiting,omitempty"` // why it is not handed out
 	// Archived says that the command was read from an archive.
 	Archived bool `json:"archived,omitempty"`
+	// Order is the command as a node signed it, on its way to an agent only.
+	Order *Order `json:"order,omitempty"`
 }
 
 // Event is one step in the life of a command.

@@ -67,6 +67,7 @@ type EnrolAgentRequest struct {
 	Region  string            `json:"region"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	CSR     []byte            `json:"csr"` // PKCS #10, DER
+	Machine string            `json:"machine,omitempty"`
 }
 
 // EnrolAgentResponse makes the caller a member of the cluster.
@@ -76,6 +77,8 @@ type EnrolAgentResponse struct {
 	Authorities []byte     `json:"authorities"` // PEM, the cluster's CA bundle
 	Root        []byte     `json:"root"`        // TUF root metadata, believed only if its hash was pinned
 	Nodes       []NodeAddr `json:"nodes"`
+	// Labels are the agent's, with those of the token.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // EnrolNodeRequest asks for a node's certificate.

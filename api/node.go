@@ -12,6 +12,10 @@ type Node struct {
 	// NonVoter nodes hold the state and answer polls, and do not vote: for
 	// regions that are far from the voters.
 	NonVoter bool `json:"non_voter,omitempty" cbor:"6,keyasint,omitempty"`
+	// Confirmed is the newest CA bundle that the node has, and Issuer the
+	// authority of its certificate, by key id.
+	Confirmed uint64 `json:"-" cbor:"40,keyasint,omitempty"`
+	Issuer    string `json:"-" cbor:"41,keyasint,omitempty"`
 
 	// Soft state: what gossip and Raft know at this moment.
 	Alive   bool   `json:"alive" cbor:"-"`

@@ -50,6 +50,7 @@ const (
 	SettingLeaderPause     SettingKey = "cluster.leader_pause"
 	SettingRemoveDeadAfter SettingKey = "cluster.remove_dead_after"
 	SettingMinVoters       SettingKey = "cluster.min_voters"
+	SettingCertificateLife SettingKey = "trust.certificate_life"
 )
 
 // SettingScope says whom a setting is about, and so on which layers it can be
@@ -108,7 +109,7 @@ func healthSpecs() []SettingSpec {
 		{Key: SettingHealthDiskFree, Type: SettingBytes, Default: "256MiB", Min: "1MiB", Max: "1TiB", Scope: ScopeNode, Description: "free disk below which a node is critical; it warns below four times as much"},
 		{Key: SettingHealthFsync, Type: SettingDuration, Default: "500ms", Min: "1ms", Max: "1m", Scope: ScopeNode, Description: "time of a synced write above which a node warns"},
 		{Key: SettingHealthClock, Type: SettingDuration, Default: "1s", Min: "1ms", Max: "1h", Scope: ScopeNode, Description: "clock skew to most other nodes above which a node warns; it is critical at ten times as much"},
-		{Key: SettingHealthExpiry, Type: SettingDuration, Default: "336h", Min: "1h", Max: "8784h", Scope: ScopeNode, Description: "time before the end of a certificate or of offline-signed metadata at which a node warns"},
+		{Key: SettingHealthExpiry, Type: SettingDuration, Default: "720h", Min: "1h", Max: "8784h", Scope: ScopeNode, Description: "time before the end of a certificate or of offline-signed metadata at which a node warns"},
 		{Key: SettingHealthRaftLag, Type: SettingInt, Default: "1000", Min: "1", Max: "1000000000", Unit: "log entries", Scope: ScopeNode, Description: "entries behind the leader above which a node warns"},
 		{Key: SettingHealthPending, Type: SettingDuration, Default: "24h", Min: "1s", Max: "8784h", Scope: ScopeCluster, Description: "age of a command that no agent has taken above which nodes warn"},
 		{Key: SettingHealthFailing, Type: SettingInt, Default: "10", Min: "0", Max: "100", Unit: "percent", Scope: ScopeCluster, Description: "share of failed commands of a running rollout above which nodes warn"},
@@ -165,6 +166,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingLeaderPause, Type: SettingDuration, Default: "10m", Min: "0s", Max: "24h", Scope: ScopeCluster, Description: "least time between two such moves"},
 	{Key: SettingRemoveDeadAfter, Type: SettingDuration, Default: "0s", Min: "0s", Max: "8760h", Scope: ScopeCluster, Description: "how long a node may be dead before it is removed from the cluster; 0s for never"},
 	{Key: SettingMinVoters, Type: SettingInt, Default: "3", Min: "1", Max: "9", Scope: ScopeCluster, Description: "voters that such a removal must leave"},
+	{Key: SettingCertificateLife, Type: SettingDuration, Default: "168h", Min: "10s", Max: "8784h", Scope: ScopeCluster, Description: "life of a node's or an agent's certificate; it is renewed at two thirds"},
 }, healthSpecs()...))
 
 const unitOfSchedule = "hours, such as mon-fri 08:00-18:00 Europe/Berlin down=2mbit up=1mbit"

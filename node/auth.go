@@ -2,10 +2,11 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"reflect"
 	"strings"
+	"time"
 
 	"redflag/api"
 	"redflag/trust/pki"
@@ -54,6 +55,9 @@ func (n *Node) checkMember(r *http.Request, id pki.Identity) error {
 	if id.Role == pki.RoleAgent {
 		if a, ok := n.state().Agent(id.ID); ok {
 			enrolled = a.KeyID
+			if !a.RevokedAt.IsZero() {
+				return api.Errorf(api.CodeDenied, "agent %s was put out", id.ID).WithHint("enrol it again with a new key")
+			}
 		}
 	} else if m, ok := n.state().Node(id.ID); ok {
 		enrolled = m.KeyID
@@ -70,26 +74,126 @@ func (n *Node) checkMember(r *http.Request, id pki.Identity) error {
 	}
 }
 
-// asOperator admits callers with the operators' API token.
+type operatorKey struct{}
+
+// operatorOf returns the operator on whose behalf a request runs. It is the
+// zero Operator, which may do nothing, outside of a group that admits one.
+func operatorOf(ctx context.Context) api.Operator {
+	op, _ := ctx.Value(operatorKey{}).(api.Operator)
+	return op
+}
+
+// asOperator admits callers with an operator's API token or session: viewers
+// look, operators change. Every change is in the audit log before it is made.
 func (n *Node) asOperator(h handler) handler {
 	return func(r *http.Request) (any, error) {
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
-			return nil, api.Errorf(api.CodeUnauthenticated, "this needs an operator's API token").
-				WithHint("pass --credential FILE; the first node wrote operator.json in its data directory")
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return n.asRole(api.OperatorViewer, h)(r)
 		}
-		cluster, ok := n.state().Cluster()
-		if !ok {
-			return nil, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
-		}
-		sum := sha256.Sum256([]byte(token))
-		if subtle.ConstantTimeCompare(sum[:], cluster.OperatorTokenHash) != 1 {
-			return nil, api.Errorf(api.CodeUnauthenticated, "the API token is not valid here").
-				WithHint("is the credential file from this cluster?")
-		}
-		return h(r)
+		return n.asRole(api.OperatorRuns, h)(r)
 	}
 }
 
+// asAdmin admits admins only; those who look need not be one.
+func (n *Node) asAdmin(h handler) handler {
+	return func(r *http.Request) (any, error) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return n.asRole(api.OperatorViewer, h)(r)
+		}
+		return n.asRole(api.OperatorAdmin, h)(r)
+	}
+}
+
+// scopeAware are the changes that bound themselves to an operator's scope. All
+// others are refused to operators that have one.
+var scopeAware = map[string]bool{
+	"POST /v1/rollouts":             true,
+	"POST /v1/rollouts/{id}/cancel": true,
+}
+
+func (n *Node) asRole(least api.OperatorRole, h handler) handler {
+	return func(r *http.Request) (any, error) {
+		op, err := n.caller(r)
+		if err != nil {
+			return nil, err
+		}
+		if op.Role.Rank() < least.Rank() {
+			n.auditLater(r.Context(), op.ID, "denied: "+r.Pattern, r.URL.Path, "needs the role "+string(least), r.RemoteAddr)
+			return nil, api.Errorf(api.CodeDenied, "%s is a %s, this needs the role %s", op.ID, op.Role, least).
+				WithHint("ask an admin for: redflag operator create NAME --role %s", least)
+		}
+		ctx := context.WithValue(r.Context(), operatorKey{}, op)
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return h(r.WithContext(ctx))
+		}
+		if op.Scope != nil && !scopeAware[r.Pattern] {
+			n.auditLater(ctx, op.ID, "denied: "+r.Pattern, r.URL.Path, "the operator has a scope", r.RemoteAddr)
+			return nil, api.Errorf(api.CodeDenied, "%s may act on some agents only, and this is about all", op.ID).
+				WithHint("redflag operator whoami shows the scope")
+		}
+		return n.audited(op.ID, r.WithContext(ctx), h)
+	}
+}
+
+// caller returns who a request comes from, by its token or else its session.
+func (n *Node) caller(r *http.Request) (api.Operator, error) {
+	if err := n.guesses.spent(r); err != nil {
+		return api.Operator{}, err
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		if _, err := r.Cookie(sessionCookie); err == nil {
+			op, _, err := n.openSession(r)
+			return op, err
+		}
+		return api.Operator{}, api.Errorf(api.CodeUnauthenticated, "this needs an operator's API token").
+			WithHint("pass --credential FILE; the first node wrote operator.json in its data directory")
+	}
+	op, _, err := n.authenticate(token)
+	if api.CodeOf(err) == api.CodeUnauthenticated {
+		n.guesses.failed(r)
+	}
+	return op, err
+}
+
+// authenticate returns who a token speaks for, and the hash of its secret.
+func (n *Node) authenticate(token string) (api.Operator, []byte, error) {
+	id, secret, named := splitOperatorToken(token)
+	if !named {
+		id, secret = api.Founder, token
+	}
+	if _, err := n.founded(); err != nil {
+		return api.Operator{}, nil, err
+	}
+	op, hash, _ := n.operator(id)
+	if subtle.ConstantTimeCompare(pki.HashSecret(secret), hash) != 1 {
+		return api.Operator{}, nil, api.Errorf(api.CodeUnauthenticated, "the API token is not valid here").
+			WithHint("is the credential file from this cluster?")
+	}
+	if !op.Live(time.Now()) {
+		return api.Operator{}, nil, api.Errorf(api.CodeUnauthenticated, "the API token of %s has ended", id).
+			WithHint("ask an admin for a new one: redflag operator create")
+	}
+	return op, hash, nil
+}
+
+// operator returns a named operator, or the founder.
+func (n *Node) operator(id string) (api.Operator, []byte, bool) {
+	if id != api.Founder {
+		return n.state().Operator(id)
+	}
+	cluster, ok := n.state().Cluster()
+	return api.Operator{ID: api.Founder, Role: api.OperatorAdmin, CreatedAt: cluster.CreatedAt}, cluster.OperatorTokenHash, ok
+}
+
+// withinScope refuses an operator what reaches beyond the agents it may act on.
+func withinScope(ctx context.Context, s api.Selector) error {
+	narrowed, err := s.Within(operatorOf(ctx).Scope)
+	if err == nil && !reflect.DeepEqual(narrowed, s) {
+		err = api.Errorf(api.CodeDenied, "this reaches agents outside of your scope").WithHint("redflag operator whoami")
+	}
+	return err
+}
+
 // operator names the caller of an operators' route, for records of who did what.
-func operator(*http.Request) string { return "operator" }
+func operator(r *http.Request) string { return operatorOf(r.Context()).ID }

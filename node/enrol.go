@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// memberCertTTL is how long a member's certificate lives. Members renew by
-	// enrolling their key again.
-	memberCertTTL = 365 * 24 * time.Hour
 	// tokenPatience is how long a token that is not known here may take to
 	// arrive from the leader.
 	tokenPatience = 3 * time.Second
@@ -29,7 +26,15 @@ func (n *Node) limited(h handler) handler {
 		if !n.enrolments.Allow() {
 			return nil, api.Errorf(api.CodeRateLimited, "too many enrolments at once").WithHint("try again in a second")
 		}
-		return h(r)
+		if err := n.guesses.spent(r); err != nil {
+			return nil, err
+		}
+		out, err := h(r)
+		if code := api.CodeOf(err); code == api.CodeUnauthenticated || code == api.CodeDenied {
+			n.guesses.failed(r)
+			n.auditLater(r.Context(), "stranger", "denied: "+r.Pattern, r.URL.Path, err.Error(), r.RemoteAddr)
+		}
+		return out, err
 	}
 }
 
@@ -47,6 +52,11 @@ func (n *Node) enrolAgent(r *http.Request) (any, error) {
 	if err := api.CheckLabels(req.Labels); err != nil {
 		return nil, err
 	}
+	if req.Machine != "" {
+		if err := api.CheckID("machine", req.Machine); err != nil {
+			return nil, err
+		}
+	}
 	keyID, err := pki.CSRKeyID(req.CSR)
 	if err != nil {
 		return nil, api.Errorf(api.CodeInvalid, "the certificate request cannot be used: %v", err)
@@ -56,7 +66,7 @@ func (n *Node) enrolAgent(r *http.Request) (any, error) {
 		return nil, err
 	}
 	res, err := n.propose(r.Context(), state.TypeEnrolAgent, state.EnrolAgent{
-		Agent:   api.Agent{ID: req.AgentID, Region: req.Region, Labels: req.Labels, KeyID: keyID},
+		Agent:   api.Agent{ID: req.AgentID, Region: req.Region, Labels: req.Labels, KeyID: keyID, Machine: req.Machine},
 		TokenID: req.TokenID, TokenSecretHash: secret,
 	})
 	if err != nil {
@@ -66,10 +76,12 @@ func (n *Node) enrolAgent(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.auditLater(r.Context(), "agent "+req.AgentID, "enrolled", req.AgentID, "token "+req.TokenID, r.RemoteAddr)
 	root, _ := n.state().TrustFile("1.root.json")
 	telemetry.For(r.Context(), n.log).Info("agent enrolled", telemetry.KeyAgent, req.AgentID, telemetry.KeyRegion, req.Region, "index", res.Index)
+	enrolled, _ := n.state().Agent(req.AgentID)
 	return api.EnrolAgentResponse{
-		ClusterID: cluster.ID, Certificate: cert, Authorities: cluster.Authorities,
+		Labels: enrolled.Labels, ClusterID: cluster.ID, Certificate: cert, Authorities: cluster.Authorities,
 		Root: root, Nodes: n.nodesFor(req.Region),
 	}, nil
 }
@@ -106,6 +118,7 @@ func (n *Node) enrolNode(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.auditLater(r.Context(), "node "+req.NodeID, "enrolled", req.NodeID, "token "+req.TokenID, r.RemoteAddr)
 	telemetry.For(r.Context(), n.log).Info("node enrolled", "enrolled", req.NodeID, "enrolled_region", req.Region)
 	return api.EnrolNodeResponse{
 		ClusterID: cluster.ID, Certificate: cert, Authorities: cluster.Authorities,
@@ -140,19 +153,20 @@ func (n *Node) checkToken(ctx context.Context, kind api.TokenKind, id string, se
 // certify signs a member's certificate with the cluster's CA key, which is
 // unsealed for the moment of signing only.
 func (n *Node) certify(csr []byte, role pki.Role, id, region string) ([]byte, state.Cluster, error) {
-	cluster, ok := n.state().Cluster()
-	if !ok {
-		return nil, cluster, api.Errorf(api.CodeUnavailable, "node %s has not caught up with the cluster yet", n.cfg.ID)
+	cluster, err := n.founded()
+	if err != nil {
+		return nil, cluster, err
 	}
 	key, err := n.sealer.Open(cluster.SealedCAKey, sealCA)
 	if err != nil {
 		return nil, cluster, err
 	}
-	authority, err := pki.ParseAuthority(cluster.Authorities, key)
+	authority, err := pki.ParseIssuer(cluster.Authorities, key)
 	if err != nil {
 		return nil, cluster, err
 	}
-	cert, err := authority.Sign(csr, pki.Identity{ClusterID: cluster.ID, Role: role, ID: id, Region: region}, memberCertTTL, time.Now())
+	cert, err := authority.Sign(csr, pki.Identity{ClusterID: cluster.ID, Role: role, ID: id, Region: region},
+		certificateLife(n.state().Settings()), time.Now())
 	return cert, cluster, err
 }
 

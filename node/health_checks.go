@@ -121,6 +121,12 @@ type expiry struct {
 	at           time.Time
 }
 
+const (
+	ownCertificate = "this node's certificate"
+	// expiryCritical is when what people must renew is no warning any more.
+	expiryCritical = 24 * time.Hour
+)
+
 func checkCertificates(n *Node, v *healthView) finding {
 	ends, err := n.expiries()
 	if err != nil {
@@ -132,6 +138,8 @@ func checkCertificates(n *Node, v *healthView) finding {
 	switch {
 	case left <= 0:
 		return critical(fmt.Sprintf("%s expired on %s", first.what, first.at.Format(time.DateOnly)), first.advice)
+	case left < expiryCritical && first.what != ownCertificate:
+		return critical(fmt.Sprintf("%s expires in %s, on %s", first.what, left.Round(time.Hour), first.at.Format(time.DateOnly)), first.advice)
 	case left < v.settings.Duration(api.SettingHealthExpiry):
 		return warn(fmt.Sprintf("%s expires in %s, on %s", first.what, left.Round(time.Hour), first.at.Format(time.DateOnly)), first.advice)
 	default:
@@ -152,19 +160,22 @@ func (n *Node) expiries() ([]expiry, error) {
 		what, advice string
 		pem          []byte
 	}{
-		{"this node's certificate", "give it a new one: stop it, and start it once with a new registration token (redflag token create --kind node)", own},
-		{"the cluster's CA", "found a new cluster before it ends: every member's certificate ends with it", n.creds.Authorities()},
+		{ownCertificate, "it renews itself at two thirds of its life; look at its log, and at who leads: redflag nodes", own},
+		{"the cluster's CA", "redflag ca rotate", n.creds.Authorities()},
 	} {
 		at, err := certificateEnd(c.pem)
 		if err != nil {
 			return nil, err
 		}
+		if c.what == ownCertificate && at.Sub(n.cfg.Clock()) > n.certificateLife()/6 {
+			continue // it renews itself, and is not late
+		}
 		ends = append(ends, expiry{c.what, c.advice, at})
 	}
 	now := n.cfg.Clock()
 	for role, advice := range map[string]string{
-		state.RoleRoot:      "sign a new root with the offline keys: see redflag keys --help",
-		state.RoleTargets:   "publish anything, or sign the targets again: see redflag keys --help",
+		state.RoleRoot:      "redflag keys renew root",
+		state.RoleTargets:   "publish anything, or: redflag keys renew targets",
 		state.RoleSnapshot:  "the leader renews it; look at its log",
 		state.RoleTimestamp: "the leader renews it; look at its log",
 	} {

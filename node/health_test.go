@@ -82,10 +82,10 @@ func TestHealthSeesAnExpiredCertificate(t *testing.T) {
 	clock := &skewedClock{}
 	r := startWith(t, func(c *Config) { c.Clock = clock.now })
 	r.becomes("certificates", api.StatusOK)
-	clock.by.Store(int64(memberCertTTL - 24*time.Hour))
+	clock.by.Store(int64(certificateLife(api.Settings{}) - 24*time.Hour))
 	c := r.becomes("certificates", api.StatusWarn)
 	require.Contains(t, c.Detail, "this node's certificate expires in")
-	clock.by.Store(int64(memberCertTTL + time.Hour))
+	clock.by.Store(int64(certificateLife(api.Settings{}) + time.Hour))
 	c = r.becomes("certificates", api.StatusCritical)
 	require.Contains(t, c.Detail, "this node's certificate expired")
 	require.NoError(t, r.operator.Do(t.Context(), http.MethodGet, "/v1/health", nil, nil), "the load balancer need not know")

@@ -25,6 +25,7 @@ func (n *Node) lead(ctx context.Context) error {
 	nextRefresh := time.Now()
 	for {
 		n.reconcileServers(ctx)
+		n.rollCA(ctx)
 		if now := time.Now(); now.After(nextRefresh) {
 			nextRefresh = now.Add(time.Minute)
 			if err := n.refreshOnline(ctx); err != nil && ctx.Err() == nil {

@@ -121,7 +121,7 @@ func (n *Node) found() (*birth, error) {
 	}
 	cert, err := b.authority.Sign(csr, pki.Identity{
 		ClusterID: b.ClusterID, Role: pki.RoleNode, ID: n.cfg.ID, Region: n.cfg.Region,
-	}, memberCertTTL, now)
+	}, certificateLife(api.Settings{}), now)
 	if err != nil {
 		return nil, err
 	}

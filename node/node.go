@@ -67,6 +67,9 @@ type Node struct {
 	downloadCap              *ratelimit.Bucket
 	pace                     *pace
 	archive                  *archive.Archive
+	guesses                  guesses
+	confirmed                confirmations
+	auditQueue               auditQueue
 }
 
 // New returns a node that does nothing until Run.
@@ -119,6 +122,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.sealer, err = pki.NewSealer(n.sealingKey); err != nil {
 		return fmt.Errorf("load sealing key: %w", err)
+	}
+	if err := n.reviveIdentity(); err != nil {
+		return err
 	}
 	return n.serveUntil(ctx, meshLn, apiLn, birth)
 }
@@ -299,6 +305,9 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.logs.store.Run(ctx) })
 	g.Go(func() error { return n.keepOwnLog(ctx) })
 	g.Go(func() error { return n.trimLogs(ctx) })
+	g.Go(func() error { return n.keepIdentity(ctx) })
+	g.Go(func() error { return n.proposeConfirmations(ctx) })
+	g.Go(func() error { return n.writeAudit(ctx) })
 	g.Go(func() error {
 		if err := n.cluster.RunOnLeader(ctx, n.lead); ctx.Err() == nil {
 			return err

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
+	"redflag/consensus/state"
 	"redflag/trust/pki"
 )
 
@@ -287,7 +288,10 @@ func TestBadRequestsChangeNothing(t *testing.T) {
 	require.Equal(t, api.CodeUnauthenticated, api.CodeOf(r.operator.Do(t.Context(), http.MethodGet, "/v1/agents", nil, nil)))
 	require.Empty(t, r.node.state().Rollouts())
 	require.Empty(t, r.node.state().Artifacts())
-	require.LessOrEqual(t, r.node.state().Applied()-before, uint64(10), "only the leader's ticks")
+	require.Zero(t, r.node.state().Settings().Version)
+	require.Empty(t, r.node.state().Tokens())
+	audited := uint64(len(r.node.state().AuditLog(0, state.MaxPage)))
+	require.LessOrEqual(t, r.node.state().Applied()-before, 10+audited, "only the leader's ticks, and who asked")
 	left, err := os.ReadDir(r.node.uploadsDir())
 	require.NoError(t, err)
 	require.Empty(t, left, "a refused upload leaves nothing behind")

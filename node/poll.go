@@ -60,6 +60,9 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	}
 	defer func() { n.presence.put(seen) }()
 	resp := api.PollResponse{Nodes: n.nodesFor(id.Region), Now: seen.LastPoll}
+	if err := n.tellTrust(r, id, &req, &resp); err != nil {
+		return nil, err
+	}
 	if err := n.takeReports(ctx, id.ID, req.Reports, &resp); err != nil {
 		return nil, err
 	}
@@ -69,6 +72,9 @@ func (n *Node) poll(r *http.Request) (any, error) {
 		return nil, err
 	}
 	resp.Cancel = n.state().Cancels(id.ID, maxCancels)
+	if err := n.signOrders(&resp); err != nil {
+		return nil, err
+	}
 	self, _ := n.state().Agent(id.ID)
 	settings := n.state().SettingsFor(self.Target())
 	if settings.Version != req.SettingsVersion || req.SettingsVersion == 0 {
@@ -90,6 +96,7 @@ func checkPoll(agentID string, req *api.PollRequest) error {
 		{"commands in progress", len(req.Progress), maxListed},
 		{"held commands", len(req.Held), maxListed},
 		{"installed artifacts", len(req.Installed), maxListed},
+		{"incidents", len(req.Incidents), api.MaxIncidents},
 	} {
 		if list.have > list.most {
 			return api.Errorf(api.CodeInvalid, "%d %s are too many", list.have, list.name).WithHint("send %d at most", list.most)

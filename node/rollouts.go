@@ -26,6 +26,10 @@ func (n *Node) createRollout(r *http.Request) (any, error) {
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
+	var err error
+	if req.Selector, err = req.Selector.Within(operatorOf(r.Context()).Scope); err != nil {
+		return nil, err
+	}
 	return n.addRollout(r.Context(), state.CreateRollout{
 		ID: req.ID, Kind: req.Kind, Artifact: req.Artifact, Version: req.Version, Selector: req.Selector,
 	}, req.Plan)
@@ -43,7 +47,7 @@ func (n *Node) addRollout(ctx context.Context, entry state.CreateRollout, plan a
 	if plan.Expiry == 0 {
 		plan.Expiry = api.DefaultExpiry
 	}
-	entry.Plan, entry.CorrelationID, entry.CreatedBy = &plan, api.Correlation(ctx), "operator"
+	entry.Plan, entry.CorrelationID, entry.CreatedBy = &plan, api.Correlation(ctx), operatorOf(ctx).ID
 	res, err := n.propose(ctx, state.TypeCreateRollout, entry)
 	if err != nil {
 		return nil, err
@@ -103,6 +107,13 @@ func addTransfer(sum *api.Transfer, t api.Transfer) {
 
 func (n *Node) cancelRollout(r *http.Request) (any, error) {
 	id := r.PathValue("id")
+	known, err := n.rollout(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := withinScope(r.Context(), known.Selector); err != nil {
+		return nil, err
+	}
 	if _, err := n.propose(r.Context(), state.TypeCancelRollout, state.CancelRollout{ID: id}); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ func (n *Node) meshRoutes() http.Handler {
 	anyone("GET /v1/health", n.publicHealth)
 	anyone("POST /v1/enrol/agent", n.limited(n.enrolAgent))
 	anyone("POST /v1/enrol/node", n.limited(n.enrolNode))
+	anyone("POST /v1/enrol/renew", n.limited(n.renewExpired))
 
 	agents := func(pattern string, h handler) {
 		mux.Handle(pattern, n.serve(maxPollBody, n.asMember(h, pki.RoleAgent)))
@@ -57,7 +58,6 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("GET /v1/cluster/health", n.clusterHealth)
 	operators("GET /v1/logs", n.findLogs)
 	operators("GET /v1/nodes", n.listNodes)
-	operators("DELETE /v1/nodes/{id}", n.removeNode)
 	operators("GET /v1/agents", n.listAgents)
 	operators("GET /v1/agent-counts", n.summarizeAgents)
 	operators("GET /v1/agents/{id}", n.showAgent)
@@ -75,17 +75,35 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("POST /v1/commands/{id}/cancel", n.cancelCommand)
 	operators("POST /v1/commands/{id}/retry", n.retryCommand)
 	operators("GET /v1/settings", n.showSettings)
-	operators("PATCH /v1/settings", n.changeSettings)
 	operators("GET /v1/settings/explain", n.explainSettings)
 	operators("GET /v1/settings/history", n.settingsHistory)
-	operators("POST /v1/settings/history/{change}/undo", n.undoSettings)
-	operators("GET /v1/tokens", n.listTokens)
-	operators("POST /v1/tokens", n.createToken)
-	operators("DELETE /v1/tokens/{id}", n.revokeToken)
-	operators("GET /v1/trust", n.trustStatus)
-	operators("PUT /v1/trust", n.updateTrust)
-	operators("POST /v1/trust/online-key", n.nextOnlineKey)
 	operators("GET /v1/tuf/{file}", n.tufFile)
+	operators("GET /v1/audit", n.listAudit)
+	operators("GET /v1/operators/self", n.whoami)
+
+	// What changes who is trusted, or what everybody runs under, is for admins.
+	admins := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asAdmin(h))) }
+	admins("DELETE /v1/nodes/{id}", n.removeNode)
+	admins("POST /v1/agents/{id}/revoke", n.revokeAgent)
+	admins("PATCH /v1/settings", n.changeSettings)
+	admins("POST /v1/settings/history/{change}/undo", n.undoSettings)
+	admins("GET /v1/tokens", n.listTokens)
+	admins("POST /v1/tokens", n.createToken)
+	admins("DELETE /v1/tokens/{id}", n.revokeToken)
+	admins("GET /v1/trust", n.trustStatus)
+	admins("PUT /v1/trust", n.updateTrust)
+	admins("POST /v1/trust/online-key", n.nextOnlineKey)
+	admins("GET /v1/ca", n.showCA)
+	admins("POST /v1/ca/rotate", n.rotateCA)
+	admins("POST /v1/ca/advance", n.advanceCA)
+	admins("GET /v1/operators", n.listOperators)
+	admins("POST /v1/operators", n.createOperator)
+	admins("DELETE /v1/operators/{id}", n.revokeOperator)
+
+	// A browser logs in with a token once and then has a session.
+	mux.Handle("POST /v1/session", n.serveCookies(n.login))
+	mux.Handle("GET /v1/session", n.serve(maxSmallBody, n.showSession))
+	mux.Handle("DELETE /v1/session", n.serveCookies(n.logout))
 
 	// A payload is as large as the setting says; the handler bounds it.
 	mux.Handle("PUT /v1/uploads/{sha256}", n.serve(0, n.asOperator(n.upload)))

@@ -172,7 +172,7 @@ func TestExpiredRoot(t *testing.T) {
 	_, err := trust.CheckTargets(r.Root(), r.Targets(), later)
 	require.ErrorIs(t, err, trust.ErrExpired)
 	v := open(t, t.TempDir(), r.Root())
-	v.SetClock(func() time.Time { return later })
+	v.UseClock(func() time.Time { return later })
 	_, err = v.Target(t.Context(), r.Fetch, target.Path)
 	require.ErrorIs(t, err, trust.ErrExpired)
 }

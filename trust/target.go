@@ -55,6 +55,9 @@ func (t *Target) Validate() error {
 	if err := c.Install.Validate(); err != nil {
 		return t.malformed("install: %v", err)
 	}
+	if wrong := checkFor(c.For); wrong != "" {
+		return t.malformed("%s", wrong)
+	}
 	return CheckVersion(c.Version)
 }
 

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,6 +49,10 @@ func Open(dir string, root []byte) (*Verifier, error) {
 	}
 	return &Verifier{dir: dir, turn: make(chan struct{}, 1), now: time.Now}, nil
 }
+
+// UseClock makes the verifier judge expiry by now instead of the machine's
+// clock. It is called before the first look-up.
+func (v *Verifier) UseClock(now func() time.Time) { v.now = now }
 
 // anchor makes sure that dir holds a root that is consistent in itself.
 func anchor(dir string, pinned []byte) error {
@@ -100,16 +105,59 @@ func dropUnreadable(dir string) error {
 // was believed before stays. It blocks for as long as fetch does, and behind
 // other calls until ctx ends.
 func (v *Verifier) Target(ctx context.Context, fetch FetchFunc, path string) (Target, error) {
+	var t Target
+	err := v.with(ctx, fetch, func(s *session) error {
+		file, err := s.lookup(path)
+		if err != nil {
+			return err
+		}
+		t, err = targetOf(path, file)
+		return err
+	})
+	if err != nil {
+		return Target{}, fmt.Errorf("look up target %s: %w", path, err)
+	}
+	return t, nil
+}
+
+// File is a signed file whose custom field does not matter.
+type File struct {
+	Length int64
+	SHA256 string // lower-case hex
+}
+
+// File is Target for any TUF repository, not only ours.
+func (v *Verifier) File(ctx context.Context, fetch FetchFunc, path string) (File, error) {
+	var f File
+	err := v.with(ctx, fetch, func(s *session) error {
+		file, err := s.lookup(path)
+		if err == nil {
+			f = File{Length: file.Length, SHA256: hex.EncodeToString(file.Hashes["sha256"])}
+		}
+		return err
+	})
+	return f, err
+}
+
+// Refresh brings the metadata up to date and looks nothing up.
+func (v *Verifier) Refresh(ctx context.Context, fetch FetchFunc) error {
+	return v.with(ctx, fetch, func(s *session) error {
+		return guarded(func() error {
+			if err := s.refresh(); err != nil {
+				return s.explain(err, ErrMalformed)
+			}
+			return nil
+		})
+	})
+}
+
+// with runs one session at a time.
+func (v *Verifier) with(ctx context.Context, fetch FetchFunc, f func(*session) error) error {
 	select {
 	case v.turn <- struct{}{}:
 		defer func() { <-v.turn }()
 	case <-ctx.Done():
-		return Target{}, fmt.Errorf("look up target %s: %w: %w", path, ErrUnavailable, ctx.Err())
+		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
-	s := &session{ctx: ctx, dir: v.dir, fetch: fetch, now: v.now().UTC()}
-	file, err := s.lookup(path)
-	if err != nil {
-		return Target{}, fmt.Errorf("look up target %s: %w", path, err)
-	}
-	return targetOf(path, file)
+	return f(&session{ctx: ctx, dir: v.dir, fetch: fetch, now: v.now().UTC()})
 }

@@ -51,6 +51,7 @@ func newAgentsCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&selectors, "select", nil, "all, region:NAME, label:KEY=VALUE or agent:ID; may be repeated")
 	addClientFlags(cmd)
 	addJSONFlag(cmd)
+	cmd.AddCommand(newAgentsRevoke())
 	return cmd
 }
 

@@ -50,7 +50,7 @@ func newRoot() *cobra.Command {
 		newNodeCommand(), newAgentCommand(), newDemoCommand(),
 		newPublishCommand(), newRolloutCommand(), newCommandsCommand(), newAgentsCommand(),
 		newNodesCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newArtifactsCommand(),
-		newKeysCommand(), newTokenCommand(), newVersionCommand(),
+		newKeysCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
 	)
 	return root
 }

@@ -54,7 +54,13 @@ const (
 	TypeAnnounce        EntryType = 26
 	TypePutOnlineKey    EntryType = 40
 
-	TypeEditSettings EntryType = 60
+	TypeEditSettings   EntryType = 60
+	TypeChangeCA       EntryType = 41
+	TypeConfirmTrust   EntryType = 42
+	TypeRevokeAgent    EntryType = 43
+	TypeAudit          EntryType = 44
+	TypePutOperator    EntryType = 45
+	TypeRevokeOperator EntryType = 46
 )
 
 // body is what each type of entry carries. apply validates a record before it
@@ -84,7 +90,13 @@ var bodies = map[EntryType]func([]byte) (body, error){
 	TypeAnnounce:        decodeAs[Announce],
 	TypePutOnlineKey:    decodeAs[PutOnlineKey],
 
-	TypeEditSettings: decodeAs[EditSettings],
+	TypeEditSettings:   decodeAs[EditSettings],
+	TypeChangeCA:       decodeAs[ChangeCA],
+	TypeConfirmTrust:   decodeAs[ConfirmTrust],
+	TypeRevokeAgent:    decodeAs[RevokeAgent],
+	TypeAudit:          decodeAs[Audit],
+	TypePutOperator:    decodeAs[PutOperator],
+	TypeRevokeOperator: decodeAs[RevokeOperator],
 }
 
 // A Batch holds bodies of other types, so it cannot stand in the table that

@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/binary"
 	"maps"
+	"time"
 
 	"redflag/api"
 )
@@ -30,7 +31,14 @@ func (e EnrolAgent) enrol(t *tx) *api.Error {
 	}
 	key := idKey(keyAgent, e.Agent.ID)
 	var have agentRow
-	if t.get(key, &have) {
+	if t.get(key, &have) && !have.Agent.RevokedAt.IsZero() {
+		return e.readmit(t, &have)
+	}
+	if have.Agent.ID != "" {
+		if have.Agent.KeyID == e.Agent.KeyID && have.Agent.Machine != e.Agent.Machine {
+			have.Agent.Machine = e.Agent.Machine // whoever has a token may move the disk
+			t.put(key, have)
+		}
 		if have.Agent.KeyID != e.Agent.KeyID {
 			return api.Errorf(api.CodeConflict, "agent %s is enrolled with another key", e.Agent.ID).
 				WithHint("choose another id, or restore the agent's key")
@@ -57,6 +65,22 @@ func (e EnrolAgent) enrol(t *tx) *api.Error {
 	t.put(key, agentRow{Agent: a, Ordinal: ordinal, TokenID: e.TokenID})
 	t.machine.index.addAgent(&a, ordinal)
 	t.join(&a, ordinal)
+	return nil
+}
+
+// readmit takes back an agent that was put out, with another key.
+func (e EnrolAgent) readmit(t *tx, have *agentRow) *api.Error {
+	if have.Agent.KeyID == e.Agent.KeyID {
+		return api.Errorf(api.CodeDenied, "agent %s was put out with this key", e.Agent.ID).
+			WithHint("remove its data directory, and enrol it with a new key")
+	}
+	if err := t.takeSeat(api.TokenAgent, e.TokenID, e.TokenSecretHash); err != nil {
+		return err
+	}
+	have.Agent.KeyID, have.Agent.Machine, have.Agent.RevokedAt = e.Agent.KeyID, e.Agent.Machine, time.Time{}
+	have.Agent.EnrolledAt, have.Confirmed, have.Issuer = t.now, 0, ""
+	t.put(idKey(keyAgent, e.Agent.ID), have)
+	t.machine.index.addAgent(&have.Agent, have.Ordinal)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"time"
+
 	"redflag/api"
 )
 
@@ -34,6 +36,10 @@ func (e PutNode) put(t *tx) *api.Error {
 	}
 	if err := e.admit(t); err != nil {
 		return err
+	}
+	if t.get(idKey(keyRevoked, e.Node.KeyID), &revocation{}) {
+		return api.Errorf(api.CodeDenied, "node %s was removed with this key", e.Node.ID).
+			WithHint("join with an empty --data-dir: the node then has a new key")
 	}
 	node := e.Node
 	node.EnrolledAt = t.now
@@ -95,7 +101,8 @@ func isHexSHA256(s string) bool {
 	return true
 }
 
-// RemoveNode forgets a node, so that its certificate is refused.
+// RemoveNode forgets a node, and puts its key on the revocation list: members
+// refuse its certificate, and agents its orders.
 type RemoveNode struct {
 	ID string `cbor:"1,keyasint"`
 }
@@ -104,10 +111,12 @@ func (RemoveNode) entryType() EntryType { return TypeRemoveNode }
 
 func (e RemoveNode) apply(t *tx) []*api.Error {
 	key := idKey(keyNode, e.ID)
-	if !t.get(key, &api.Node{}) {
+	var n api.Node
+	if !t.get(key, &n) {
 		return one(api.Errorf(api.CodeNotFound, "node %q is not known", e.ID))
 	}
 	t.delete(key)
+	t.revoke(n.KeyID, time.Time{})
 	levels := t.levels()
 	delete(levels.Nodes, e.ID)
 	t.putLevels(levels)

@@ -58,6 +58,12 @@ func samples() []body {
 		lease("a1", "r3:a1:2"),
 		CancelCommand{"r3:a1:2"},
 		ChangeRollout{ID: "r3", Action: api.RolloutPause, Reason: "lunch"},
+		ChangeCA{Version: 0, Stage: api.CASpread, Authorities: []byte("pem, next"), SealedKey: []byte("ca"), SealedNext: []byte("next")},
+		ConfirmTrust{Members: []Confirmation{{ID: "a1", Version: 7, Issuer: "ab"}, {Node: true, ID: "n9", Version: 7, Issuer: "ab"}}},
+		RevokeAgent{ID: "a1", Until: epoch.Add(time.Hour)},
+		Audit{Records: []api.AuditRecord{{Who: "alice", Action: "POST /v1/rollouts", From: "192.0.2.1"}}},
+		PutOperator{Operator: api.Operator{ID: "alice", Role: api.OperatorRuns, Scope: &api.Selector{Regions: []string{"eu"}}}, SecretHash: digest("alice")},
+		RevokeOperator{"alice"},
 	}
 }
 

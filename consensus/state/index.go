@@ -108,6 +108,9 @@ func loadIndex(r pebble.Reader) (*index, error) {
 		err := unmarshal(value, &row)
 		if err == nil {
 			x.addAgent(&row.Agent, row.Ordinal)
+			if !row.Agent.RevokedAt.IsZero() {
+				x.removeAgent(&row.Agent, row.Ordinal)
+			}
 		}
 		return true, err
 	})
@@ -134,6 +137,20 @@ func (x *index) addAgent(a *api.Agent, ordinal uint32) {
 	add(x.byRegion, a.Region, ordinal)
 	for k, v := range a.Labels {
 		add(x.byLabel, k+"="+v, ordinal)
+	}
+}
+
+// removeAgent takes an agent out of what selectors see. Its ordinal and its
+// commands stay.
+func (x *index) removeAgent(a *api.Agent, ordinal uint32) {
+	x.all.Remove(ordinal)
+	if set := x.byRegion[a.Region]; set != nil {
+		set.Remove(ordinal)
+	}
+	for k, v := range a.Labels {
+		if set := x.byLabel[k+"="+v]; set != nil {
+			set.Remove(ordinal)
+		}
 	}
 }
 

@@ -28,16 +28,21 @@ const (
 
 	keySettingsLayer   = 0x3C // layer: all but the cluster's
 	keySettingsHistory = 0x3D // number of the change
+	keyRevoked         = 0x40 // key id
+	keyAudit           = 0x41 // sequence number
+	keyOperator        = 0x42 // operator id
 )
 
 var (
-	keyApplied  = metaKey("applied")
-	keyCluster  = metaKey("cluster")
-	keyLevels   = metaKey("levels")
-	keyOrdinal  = metaKey("next_ordinal")
-	keySettings = metaKey("settings")
-	keyTick     = metaKey("tick")
-	keyTrust    = metaKey("trust_versions")
+	keyApplied     = metaKey("applied")
+	keyRevocations = metaKey("revocations")
+	keyAuditHead   = metaKey("audit_head")
+	keyCluster     = metaKey("cluster")
+	keyLevels      = metaKey("levels")
+	keyOrdinal     = metaKey("next_ordinal")
+	keySettings    = metaKey("settings")
+	keyTick        = metaKey("tick")
+	keyTrust       = metaKey("trust_versions")
 
 	// firstKey and lastKey span every row.
 	firstKey = []byte{0x01}

@@ -18,6 +18,11 @@ type Cluster struct {
 	// The online key that the next root is to name.
 	SealedNextOnlineKey []byte `cbor:"8,keyasint,omitempty"`
 	NextOnlineKeyPublic []byte `cbor:"9,keyasint,omitempty"`
+	// A roll-over of the CA: its stage, and the key of the next authority.
+	SealedNextCAKey []byte      `cbor:"10,keyasint,omitempty"`
+	CAStage         api.CAStage `cbor:"11,keyasint,omitempty"`
+	CAVersion       uint64      `cbor:"12,keyasint,omitempty"` // log index of the bundle's last change
+	CASince         time.Time   `cbor:"13,keyasint,omitzero"`
 }
 
 type tokenRow struct {
@@ -29,6 +34,10 @@ type agentRow struct {
 	Agent   api.Agent `cbor:"1,keyasint"`
 	Ordinal uint32    `cbor:"2,keyasint"` // the agent's bit in every bitmap
 	TokenID string    `cbor:"3,keyasint"`
+	// Confirmed is the newest CA bundle that the agent has, and Issuer the
+	// authority of its certificate.
+	Confirmed uint64 `cbor:"40,keyasint,omitempty"`
+	Issuer    string `cbor:"41,keyasint,omitempty"`
 }
 
 type settingsRow struct {

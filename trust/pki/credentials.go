@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"redflag/durable"
 )
@@ -27,8 +28,10 @@ var ErrNotEnrolled = errors.New("not enrolled")
 // believes. It is safe for concurrent use; Reload replaces all of it at once,
 // for handshakes that begin later.
 type Credentials struct {
-	dir string
-	now atomic.Pointer[material]
+	dir     string
+	now     atomic.Pointer[material]
+	revoked atomic.Pointer[func(keyID string) bool]
+	clock   atomic.Pointer[func() time.Time]
 }
 
 // material is one coherent set. It is never changed.

@@ -1,6 +1,9 @@
 package pki
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+	"time"
+)
 
 // The ALPN names of the protocols on the mesh port.
 const (
@@ -36,15 +39,15 @@ func (c *Credentials) PeerClientTLS(protos ...string) *tls.Config {
 }
 
 func (c *Credentials) server(auth tls.ClientAuthType, protos []string) *tls.Config {
-	conf := baseTLS(protos)
+	conf := c.baseTLS(protos)
 	conf.ClientAuth = auth
 	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		m := c.now.Load()
-		live := baseTLS(protos)
+		live := c.baseTLS(protos)
 		live.ClientAuth = auth
 		live.ClientCAs = m.roots
 		live.Certificates = []tls.Certificate{m.certificate}
-		live.VerifyConnection = m.verifyPeer
+		live.VerifyConnection = c.verifierOf(m)
 		return live, nil
 	}
 	return conf
@@ -52,13 +55,13 @@ func (c *Credentials) server(auth tls.ClientAuthType, protos []string) *tls.Conf
 
 func (c *Credentials) client(serverName string, protos []string) *tls.Config {
 	m := c.now.Load()
-	conf := baseTLS(protos)
+	conf := c.baseTLS(protos)
 	conf.ServerName = serverName
 	conf.RootCAs = m.roots
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &c.now.Load().certificate, nil
 	}
-	conf.VerifyConnection = m.verifyPeer
+	conf.VerifyConnection = c.verifierOf(m)
 	return conf
 }
 
@@ -66,26 +69,41 @@ func (c *Credentials) client(serverName string, protos []string) *tls.Config {
 // verdict on the peer's certificate; without it, a replaced authority and,
 // later, a revocation take effect at the next handshake. Connections are kept
 // alive, so a resumed handshake would rarely be saved.
-func baseTLS(protos []string) *tls.Config {
+func (c *Credentials) baseTLS(protos []string) *tls.Config {
 	return &tls.Config{
+		Time:                   c.time,
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             protos,
 		SessionTicketsDisabled: true,
 	}
 }
 
-// verifyPeer runs after the chain was verified. It refuses a member whose
-// certificate is well signed and yet names no identity of this cluster.
-func (m *material) verifyPeer(state tls.ConnectionState) error {
-	if len(state.PeerCertificates) == 0 {
-		return nil // the server's ClientAuth decided that none is needed
+// verifierOf runs after the chain was verified. It refuses a member whose
+// certificate is well signed and yet names no identity of this cluster, and one
+// that was put out.
+func (c *Credentials) verifierOf(m *material) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return nil // the server's ClientAuth decided that none is needed
+		}
+		id, err := IdentityOf(state)
+		if err != nil {
+			return err
+		}
+		if id.ClusterID != m.identity.ClusterID {
+			return errWrongCluster
+		}
+		return c.checkRevoked(state.PeerCertificates[0])
 	}
-	id, err := IdentityOf(state)
-	if err != nil {
-		return err
+}
+
+// UseClock makes handshakes judge certificates by now instead of the machine's
+// clock; now must be safe for concurrent use.
+func (c *Credentials) UseClock(now func() time.Time) { c.clock.Store(&now) }
+
+func (c *Credentials) time() time.Time {
+	if now := c.clock.Load(); now != nil {
+		return (*now)()
 	}
-	if id.ClusterID != m.identity.ClusterID {
-		return errWrongCluster
-	}
-	return nil
+	return time.Now()
 }

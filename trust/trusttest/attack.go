@@ -58,6 +58,95 @@ func (r *Repository) Forge(target trust.Target) {
 	r.serve(forged)
 }
 
+// Forgery says which keys a thief of targets keys has.
+type Forgery string
+
+// What ForgeWith signs with.
+const (
+	OneKey             Forgery = "one key where two must sign"
+	RevokedKey         Forgery = "a key that the root has taken away"
+	SameSignatureTwice Forgery = "one signature, listed twice"
+	SameKeyTwice       Forgery = "one key under two ids"
+)
+
+// ForgeWith serves a root that asks for more than the thief has, and targets
+// that name target, signed with what there is.
+func (r *Repository) ForgeWith(target trust.Target, how Forgery) {
+	r.tb.Helper()
+	stolen, other := readKey(r.tb, filepath.Join(r.dir, "keys", "targets.pem")), newKey(r.tb)
+	rootKey := readKey(r.tb, filepath.Join(r.dir, "keys", "root.pem"))
+	version := r.rootVersion()
+	root, err := trust.Parse[metadata.RootType](r.File(fmt.Sprintf("%d.root.json", version)))
+	require.NoError(r.tb, err)
+	root.Signed.Version++
+	next, err := metadata.KeyFromPublicKey(other.Public())
+	require.NoError(r.tb, err)
+	switch how {
+	case RevokedKey:
+		replaceKey(r.tb, &root.Signed, metadata.TARGETS, other)
+	case SameKeyTwice:
+		twin, err := metadata.KeyFromPublicKey(stolen.Public())
+		require.NoError(r.tb, err)
+		twin.UnrecognizedFields = map[string]any{"twin": true}
+		require.NoError(r.tb, root.Signed.AddKey(twin, metadata.TARGETS))
+		root.Signed.Roles[metadata.TARGETS].Threshold = 2
+	default:
+		require.NoError(r.tb, root.Signed.AddKey(next, metadata.TARGETS))
+		root.Signed.Roles[metadata.TARGETS].Threshold = 2
+	}
+	file, err := tufsign.Sign(root, rootKey)
+	require.NoError(r.tb, err)
+	r.Put(fmt.Sprintf("%d.root.json", version+1), file)
+
+	m, err := trust.Parse[metadata.TargetsType](r.current.Targets)
+	require.NoError(r.tb, err)
+	m.Signed.Version++
+	m.Signed.Targets[target.Path] = fileOf(r.tb, target)
+	forged, err := tufsign.Sign(m, stolen)
+	require.NoError(r.tb, err)
+	twice := m.Signatures[0]
+	if how == SameKeyTwice {
+		for _, id := range root.Signed.Roles[metadata.TARGETS].KeyIDs {
+			if id != m.Signatures[0].KeyID {
+				twice.KeyID = id
+			}
+		}
+		m.Signatures = append(m.Signatures, twice)
+		forged, err = m.ToBytes(false)
+		require.NoError(r.tb, err)
+	}
+	r.serve(forged)
+	if how == SameSignatureTwice {
+		m.Signatures = append(m.Signatures, twice)
+		forged, err = m.ToBytes(false)
+		require.NoError(r.tb, err)
+		r.swapTargets(m.Signed.Version, forged)
+	}
+}
+
+// swapTargets serves a file under a snapshot that names it by version alone.
+func (r *Repository) swapTargets(version int64, file []byte) {
+	r.tb.Helper()
+	r.Put(fmt.Sprintf("%d.targets.json", version), file)
+	snapshot, err := trust.Parse[metadata.SnapshotType](r.current.Snapshot)
+	require.NoError(r.tb, err)
+	SignOnline(r, fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version), func(s *metadata.SnapshotType) {
+		s.Meta["targets.json"] = metadata.MetaFile(version)
+	})
+	SignOnline(r, "timestamp.json", func(s *metadata.TimestampType) {
+		s.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Signed.Version)
+	})
+}
+
+// PublishTarget signs a target as the operator does.
+func (r *Repository) PublishTarget(target trust.Target) {
+	r.tb.Helper()
+	targets, err := r.keys.AddTarget(nil, target, r.now)
+	require.NoError(r.tb, err)
+	require.NoError(r.tb, r.keys.Commit(targets))
+	r.serve(targets)
+}
+
 // SignOnline serves a snapshot or timestamp after change, signed by the genuine
 // online key: what who steals a node can do to these two.
 func SignOnline[T metadata.Roles](r *Repository, name string, change func(*T)) {

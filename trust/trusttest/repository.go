@@ -8,6 +8,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +55,23 @@ func NewRepository(tb testing.TB) *Repository {
 	r.Put("1.root.json", r.keys.Root())
 	r.serve(r.keys.Targets())
 	return r
+}
+
+// Clone returns a repository that goes on from where r is, with keys of the same
+// names.
+func (r *Repository) Clone(tb testing.TB) *Repository {
+	tb.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &Repository{
+		tb: tb, now: r.now, dir: filepath.Join(tb.TempDir(), "keys"), online: r.online, current: r.current,
+		files: maps.Clone(r.files), past: maps.Clone(r.past),
+	}
+	require.NoError(tb, os.CopyFS(c.dir, os.DirFS(r.dir)))
+	var err error
+	c.keys, err = signing.Open(c.dir, signing.Options{})
+	require.NoError(tb, err)
+	return c
 }
 
 // Target returns an unsigned target for payload.
