@@ -130,7 +130,6 @@ var orderAttacks = []attackCase{
 	}, "order", "signature is wrong"},
 	{"arbitrary install: an agent gives orders", func(w *world) {
 		w.genuine()
-		w.node = w.member(pki.RoleNode, "n1", "eu")
 		thief := w.member(pki.RoleAgent, "a9", "eu")
 		w.forge = func(c *api.Command) { c.Order = forgeOrder(w, *c, thief) }
 	}, "order", "may not give orders"},

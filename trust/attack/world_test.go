@@ -100,7 +100,8 @@ func (w *world) serve(region string) {
 	require.NoError(w.t, err)
 	w.addr = api.NodeAddr{ID: "n1", Region: region, Addr: ln.Addr().String()}
 	srv := &http.Server{Handler: w.routes(), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = srv.Serve(tls.NewListener(ln, w.node.ServerTLS(pki.ALPNHTTP))) }()
+	secure := tls.NewListener(ln, w.node.ServerTLS(pki.ALPNHTTP))
+	go func() { _ = srv.Serve(secure) }()
 	w.t.Cleanup(func() { _ = srv.Close() })
 }
 
