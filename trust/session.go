@@ -60,10 +60,11 @@ func (s *session) lookup(path string) (file *metadata.TargetFiles, err error) {
 		// Every file is well-formed by now: an error without a name is go-tuf's
 		// way to say that nobody signed the path.
 		file, err = s.up.GetTargetInfo(path)
-		if err != nil {
-			return s.explain(err, ErrUnknownTarget)
+		if err = s.explain(err, ErrUnknownTarget); err != nil && !errors.Is(err, ErrUnknownTarget) {
+			return err
 		}
-		return s.settle()
+		// The last delegated role may be believed and yet not name the path.
+		return errors.Join(err, s.settle())
 	})
 	return file, err
 }
@@ -97,7 +98,9 @@ func (s *session) refresh() error {
 }
 
 func (s *session) explain(err, otherwise error) error {
-	err = classify(err, otherwise)
+	if err = classify(err, otherwise); err == nil {
+		return nil
+	}
 	if s.last == "" || errors.Is(err, ErrUnknownTarget) {
 		return err
 	}

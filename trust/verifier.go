@@ -2,7 +2,6 @@ package trust
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -120,20 +119,16 @@ func (v *Verifier) Target(ctx context.Context, fetch FetchFunc, path string) (Ta
 	return t, nil
 }
 
-// File is a signed file whose custom field does not matter.
-type File struct {
-	Length int64
-	SHA256 string // lower-case hex
-}
-
-// File is Target for any TUF repository, not only ours.
+// File is Target for any TUF repository, not only ours: the custom field does
+// not matter, and SHA-512 will do.
 func (v *Verifier) File(ctx context.Context, fetch FetchFunc, path string) (File, error) {
 	var f File
 	err := v.with(ctx, fetch, func(s *session) error {
 		file, err := s.lookup(path)
-		if err == nil {
-			f = File{Length: file.Length, SHA256: hex.EncodeToString(file.Hashes["sha256"])}
+		if err != nil {
+			return err
 		}
+		f, err = fileOfTarget(file)
 		return err
 	})
 	return f, err

@@ -3,13 +3,18 @@ package trust_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata/config"
+	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 	"golang.org/x/sync/errgroup"
 
 	"redflag/api"
@@ -111,6 +116,46 @@ func TestVerifierFollowsDelegations(t *testing.T) {
 			require.FileExists(t, filepath.Join(dir, url.PathEscape(role)+".json"))
 		}
 	}
+}
+
+// A role that was verified for one delegator is held against the keys of the
+// other again, also where it is on disk. go-tuf's own updater keeps it by its name
+// alone: the same two look-ups there bring the second target in.
+func TestDelegatedRoleOfAnotherDelegator(t *testing.T) {
+	r := trusttest.NewRepository(t)
+	first := trusttest.Target("app", "1.0.0", "app", []byte("x"), infoHash, 1<<18)
+	second := trusttest.Target("kernel", "1.0.0", "kernel", []byte("evil"), infoHash, 1<<18)
+	r.DelegateTwice("shared", first, second)
+	dir := t.TempDir()
+	v := open(t, dir, r.Root())
+	for range 2 {
+		got, err := v.Target(t.Context(), r.Fetch, first.Path)
+		require.NoError(t, err)
+		require.Equal(t, first, got)
+		require.FileExists(t, filepath.Join(dir, "shared.json"))
+		_, err = v.Target(t.Context(), r.Fetch, second.Path)
+		require.ErrorIs(t, err, trust.ErrSignature)
+		v = open(t, dir, nil)
+	}
+
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if data := r.File(path.Base(req.URL.Path)); data != nil {
+			_, _ = w.Write(data)
+			return
+		}
+		http.NotFound(w, req)
+	}))
+	defer srv.Close()
+	cfg, err := config.New(srv.URL, r.Root())
+	require.NoError(t, err)
+	cfg.LocalMetadataDir, cfg.LocalTargetsDir = t.TempDir(), t.TempDir()
+	stock, err := updater.New(cfg)
+	require.NoError(t, err)
+	require.NoError(t, stock.Refresh())
+	_, err = stock.GetTargetInfo(first.Path)
+	require.NoError(t, err)
+	_, err = stock.GetTargetInfo(second.Path)
+	require.NoError(t, err, "the library is mended: one updater may serve many look-ups")
 }
 
 func TestVerifierFetchFailures(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ func newTUFClientCommand() *cobra.Command {
 	f := cmd.PersistentFlags()
 	f.StringVar(&c.metadataDir, "metadata-dir", "", "where trusted metadata is kept")
 	f.StringVar(&c.metadataURL, "metadata-url", "", "where metadata comes from")
-	f.StringVar(&c.targetName, "target-name", "", "path of the target")
+	f.StringArrayVar(&c.targetNames, "target-name", nil, "path of a target; may be repeated")
 	f.StringVar(&c.targetBase, "target-base-url", "", "where targets come from")
 	f.StringVar(&c.targetDir, "target-dir", "", "where targets are put")
 	cmd.AddCommand(&cobra.Command{
@@ -47,8 +48,9 @@ func newTUFClientCommand() *cobra.Command {
 }
 
 type tufClient struct {
-	metadataDir, metadataURL          string
-	targetName, targetBase, targetDir string
+	metadataDir, metadataURL string
+	targetNames              []string
+	targetBase, targetDir    string
 }
 
 func (c *tufClient) init(rootFile string) error {
@@ -86,28 +88,32 @@ func (c *tufClient) refresh(ctx context.Context) error {
 	return v.Refresh(ctx, c.fetch)
 }
 
+// download fetches the targets in their order, with one verifier, and stops at
+// the first that cannot be had.
 func (c *tufClient) download(ctx context.Context) error {
 	v, err := c.open()
 	if err != nil {
 		return err
 	}
-	file, err := v.File(ctx, c.fetch, c.targetName)
+	for _, name := range c.targetNames {
+		if err := c.downloadOne(ctx, v, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *tufClient) downloadOne(ctx context.Context, v *trust.Verifier, target string) error {
+	file, err := v.File(ctx, c.fetch, target)
 	if err != nil {
 		return err
 	}
-	out := filepath.Join(c.targetDir, url.PathEscape(c.targetName))
+	out := filepath.Join(c.targetDir, url.PathEscape(target))
 	if same(out, file) {
 		return nil
 	}
-	dir, base, name := "", "/", c.targetName
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		dir, base, name = name[:i], "/", name[i+1:]
-	}
-	address := strings.TrimSuffix(c.targetBase, "/") + "/" + dir
-	if dir != "" {
-		address += base
-	}
-	body, err := get(ctx, address+file.SHA256+"."+name)
+	dir, name := path.Split(target)
+	body, err := get(ctx, strings.TrimSuffix(c.targetBase, "/")+"/"+dir+file.Hash+"."+name)
 	if err != nil {
 		return err
 	}
@@ -117,7 +123,7 @@ func (c *tufClient) download(ctx context.Context) error {
 		return err
 	}
 	defer os.Remove(tmp.Name()) //nolint:errcheck // after the rename there is nothing to remove
-	if err := errors.Join(trust.CopyVerified(tmp, body, file.Length, file.SHA256), tmp.Close()); err != nil {
+	if err := errors.Join(file.Copy(tmp, body), tmp.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp.Name(), out)
@@ -130,7 +136,7 @@ func same(path string, file trust.File) bool {
 		return false
 	}
 	defer f.Close()
-	return trust.CopyVerified(io.Discard, f, file.Length, file.SHA256) == nil
+	return file.Copy(io.Discard, f) == nil
 }
 
 func (c *tufClient) fetch(ctx context.Context, name string, limit int64) ([]byte, error) {

@@ -193,35 +193,20 @@ func (r *Repository) Restart() {
 // Delegate serves target under a role that the operator delegates it to.
 func (r *Repository) Delegate(role string, target trust.Target) {
 	r.tb.Helper()
-	delegate := newKey(r.tb)
-	key, err := metadata.KeyFromPublicKey(delegate.Public())
-	require.NoError(r.tb, err)
-	id, err := key.ID()
-	require.NoError(r.tb, err)
+	signer := newKey(r.tb)
 	m, err := trust.Parse[metadata.TargetsType](r.current.Targets)
 	require.NoError(r.tb, err)
 	m.Signed.Version++
-	m.Signed.Delegations = &metadata.Delegations{
-		Keys:  map[string]*metadata.Key{id: key},
-		Roles: []metadata.DelegatedRole{{Name: role, KeyIDs: []string{id}, Threshold: 1, Paths: []string{target.Path}}},
-	}
+	m.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
+	delegate(r.tb, m.Signed.Delegations, role, target.Path, signer)
 	targets, err := tufsign.Sign(m, readKey(r.tb, filepath.Join(r.dir, "keys", "targets.pem")))
 	require.NoError(r.tb, err)
 	r.serve(targets)
 
 	d := metadata.Targets(m.Signed.Expires)
 	d.Signed.Targets[target.Path] = fileOf(r.tb, target)
-	file, err := tufsign.Sign(d, delegate)
-	require.NoError(r.tb, err)
-	r.Put("1."+url.PathEscape(role)+".json", file)
-	snapshot, err := trust.Parse[metadata.SnapshotType](r.current.Snapshot)
-	require.NoError(r.tb, err)
-	SignOnline(r, fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version), func(s *metadata.SnapshotType) {
-		s.Meta[role+".json"] = metadata.MetaFile(1)
-	})
-	SignOnline(r, "timestamp.json", func(s *metadata.TimestampType) {
-		s.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Signed.Version)
-	})
+	r.putDelegated(role, d, signer)
+	r.nameDelegated(role)
 }
 
 func (r *Repository) rootVersion() int64 {
@@ -282,4 +267,74 @@ func writeKey(tb testing.TB, path string, key crypto.Signer) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(tb, err)
 	require.NoError(tb, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+}
+
+// DelegateTwice serves two roles that the operator delegates their own paths to,
+// and that both delegate on to a role of one name, each with a key of its own.
+// That role is signed with the first one's key alone and names both targets: the
+// second delegator has vouched for nothing.
+func (r *Repository) DelegateTwice(role string, first, second trust.Target) {
+	r.tb.Helper()
+	shared := newKey(r.tb)
+	files := map[string]*metadata.Metadata[metadata.TargetsType]{}
+	targets, err := trust.Parse[metadata.TargetsType](r.current.Targets)
+	require.NoError(r.tb, err)
+	targets.Signed.Version++
+	targets.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
+	delegatorKey := newKey(r.tb)
+	for name, path := range map[string]string{"one": first.Path, "two": second.Path} {
+		delegate(r.tb, targets.Signed.Delegations, name, path, delegatorKey)
+		m := metadata.Targets(targets.Signed.Expires)
+		m.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
+		signer := shared
+		if name == "two" {
+			signer = newKey(r.tb)
+		}
+		delegate(r.tb, m.Signed.Delegations, role, path, signer)
+		files[name] = m
+	}
+	signed, err := tufsign.Sign(targets, readKey(r.tb, filepath.Join(r.dir, "keys", "targets.pem")))
+	require.NoError(r.tb, err)
+	r.serve(signed)
+	for name, m := range files {
+		r.putDelegated(name, m, delegatorKey)
+	}
+	m := metadata.Targets(targets.Signed.Expires)
+	for _, t := range []trust.Target{first, second} {
+		m.Signed.Targets[t.Path] = fileOf(r.tb, t)
+	}
+	r.putDelegated(role, m, shared)
+	r.nameDelegated("one", "two", role)
+}
+
+func delegate(tb testing.TB, d *metadata.Delegations, role, path string, signer crypto.Signer) {
+	tb.Helper()
+	key, err := metadata.KeyFromPublicKey(signer.Public())
+	require.NoError(tb, err)
+	id, err := key.ID()
+	require.NoError(tb, err)
+	d.Keys[id] = key
+	d.Roles = append(d.Roles, metadata.DelegatedRole{Name: role, KeyIDs: []string{id}, Threshold: 1, Paths: []string{path}})
+}
+
+func (r *Repository) putDelegated(role string, m *metadata.Metadata[metadata.TargetsType], signer crypto.Signer) {
+	r.tb.Helper()
+	file, err := tufsign.Sign(m, signer)
+	require.NoError(r.tb, err)
+	r.Put("1."+url.PathEscape(role)+".json", file)
+}
+
+// nameDelegated names version 1 of roles in the snapshot in force.
+func (r *Repository) nameDelegated(roles ...string) {
+	r.tb.Helper()
+	snapshot, err := trust.Parse[metadata.SnapshotType](r.current.Snapshot)
+	require.NoError(r.tb, err)
+	SignOnline(r, fmt.Sprintf("%d.snapshot.json", snapshot.Signed.Version), func(s *metadata.SnapshotType) {
+		for _, role := range roles {
+			s.Meta[role+".json"] = metadata.MetaFile(1)
+		}
+	})
+	SignOnline(r, "timestamp.json", func(s *metadata.TimestampType) {
+		s.Meta["snapshot.json"] = metadata.MetaFile(snapshot.Signed.Version)
+	})
 }
