@@ -32,6 +32,21 @@ func TestLimitsFollowTheSchedule(t *testing.T) {
 	require.Equal(t, api.Rate(4_000_000), l.download.Rate())
 }
 
+func TestScheduleEdgeIsFeltWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	edge := time.Date(2026, 7, 6, 18, 0, 0, 0, time.UTC)
+	l := newLimits(&Config{Logger: hclog.NewNullLogger()})
+	shift := time.Until(edge.Add(-time.Second))
+	l.now = func() time.Time { return time.Now().Add(shift) }
+	l.apply(api.NewAgentSettings(api.Settings{Values: map[api.SettingKey]string{
+		api.SettingAgentSchedule: "mon-fri 08:00-18:00 UTC down=2mbit; mon-fri 18:00-24:00 UTC down=20mbit",
+	}}))
+	require.Equal(t, api.Rate(2_000_000), l.download.Rate())
+	go func() { _ = l.run(t.Context()) }()
+	require.Eventually(t, func() bool { return l.download.Rate() == 20_000_000 }, 10*time.Second, 10*time.Millisecond)
+	require.Less(t, l.now().Sub(edge), 2*time.Second)
+}
+
 func TestLimitsHoldASiteBudget(t *testing.T) {
 	l := newLimits(&Config{Logger: hclog.NewNullLogger()})
 	l.apply(api.NewAgentSettings(api.Settings{Values: map[api.SettingKey]string{api.SettingSiteDownload: "20mbit"}}))

@@ -21,6 +21,7 @@ type limits struct {
 	ownUpload                api.Rate
 	ownDebug                 bool
 	log                      hclog.Logger // the root logger, whose level is set
+	now                      func() time.Time
 
 	mu  sync.Mutex
 	set api.AgentSettings // as applied last
@@ -41,6 +42,7 @@ func newLimits(cfg *Config) *limits {
 		ownUpload:   cfg.UploadLimit,
 		ownDebug:    cfg.Debug,
 		log:         cfg.Logger,
+		now:         time.Now,
 	}
 }
 
@@ -48,7 +50,7 @@ func (l *limits) apply(s api.AgentSettings) {
 	l.mu.Lock()
 	l.set = s
 	l.mu.Unlock()
-	l.refresh(time.Now())
+	l.refresh(l.now())
 	telemetry.SetDebug(l.log, l.ownDebug || s.Debug)
 	l.log.Info("settings applied", "settings_version", s.Version, "debug", l.ownDebug || s.Debug,
 		"download_limit", l.download.Rate().String(), "upload_limit", l.upload.Rate().String())
@@ -87,7 +89,7 @@ func (l *limits) lease(share api.Lease, asked time.Time) {
 	l.mu.Lock()
 	l.share, l.shareEnds = share, asked.Add(time.Duration(share.For))
 	l.mu.Unlock()
-	l.refresh(time.Now())
+	l.refresh(l.now())
 }
 
 // run follows the schedule until ctx ends, also while no node is in reach.
@@ -98,8 +100,8 @@ func (l *limits) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-ticker.C:
-			l.refresh(now)
+		case <-ticker.C:
+			l.refresh(l.now())
 		}
 	}
 }

@@ -16,8 +16,9 @@ const (
 	// minQuantum and maxQuantum bound the bytes that are admitted at once.
 	minQuantum = 1 << 10
 	maxQuantum = 16 << 10
-	// quantumTime is how much of its rate a bucket may save up while idle.
-	quantumTime = 20 * time.Millisecond
+	// savedTime is how much of its rate a bucket may save up while idle: as long
+	// as a busy machine may keep its user waiting.
+	savedTime = 40 * time.Millisecond
 )
 
 // Bucket is a cap that any number of connections share. It is safe for
@@ -57,14 +58,14 @@ func (b *Bucket) unlimited() bool { return b.Rate() == api.Unlimited }
 
 // depth is how many bytes may pass at once after an idle time.
 func (b *Bucket) depth() int {
-	d := b.Rate().BytesPerSecond() * quantumTime.Seconds()
+	d := b.Rate().BytesPerSecond() * savedTime.Seconds()
 	return int(min(max(d, minQuantum), burst))
 }
 
 // quantum is how many bytes a connection should carry at once: with their
-// headers they fit what an idle bucket has saved up.
+// headers they are half of what an idle bucket has saved up.
 func (b *Bucket) quantum() int {
-	depth := b.depth()
+	depth := max(b.depth()/2, minQuantum)
 	return min(depth-segments(depth)*segmentHeaders, maxQuantum)
 }
 

@@ -6,12 +6,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"redflag/api"
 )
 
 // Conn counts what it carries in bytes and holds it under the buckets of
 // Limit, which are charged with what the bytes take on the wire: headers of
-// segments too, and acknowledgements in the other direction. Like every net.Conn it is safe for one reader, one writer and any
-// number of callers of Close and the deadlines at the same time.
+// segments too, and acknowledgements in the other direction. Like every
+// net.Conn it is safe for one reader, one writer and any number of callers of
+// Close and the deadlines at the same time.
 type Conn struct {
 	net.Conn
 
@@ -24,7 +27,8 @@ type Conn struct {
 	writeTimeout *deadline
 
 	readMu sync.Mutex
-	owed   int // wire bytes that were read and not charged yet; needs readMu
+	owed   float64  // wire bytes that were read and not charged yet; needs readMu
+	window api.Rate // the cap that the kernel's buffer is made for; needs readMu
 }
 
 // NewConn wraps c. It is unlimited until Limit is called.
@@ -55,17 +59,23 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	chain := load(&c.readBy)
-	if err := c.wait(chain, c.owed, c.readTimeout, "read"); err != nil {
+	due := int(c.owed)
+	if err := c.wait(chain, due, c.readTimeout, "read"); err != nil {
 		return 0, err
 	}
-	c.owed = 0
+	c.owed -= float64(due)
+	if r := narrowest(chain); r != c.window {
+		c.window = r
+		setWindow(c.Conn, r)
+	}
 	if size := quantum(chain); len(p) > size {
 		p = p[:size]
 	}
 	n, err := c.Conn.Read(p)
 	c.read.Add(int64(n))
 	if len(chain) > 0 {
-		c.owed += onWire(n)
+		// Reads do not end where segments do.
+		c.owed += float64(n) * (segmentPayload + segmentHeaders) / segmentPayload
 	}
 	for _, b := range load(&c.writeBy) {
 		b.owe(acksFor(n))
@@ -161,4 +171,12 @@ func quantum(chain []*Bucket) int {
 		}
 	}
 	return size
+}
+
+// narrowest returns the lowest cap of a chain.
+func narrowest(chain []*Bucket) (r api.Rate) {
+	for _, b := range chain {
+		r = r.Lower(b.Rate())
+	}
+	return r
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"testing"
 	"time"
@@ -62,20 +63,71 @@ func newWire(t *testing.T) *wire {
 	return w
 }
 
-// rate measures what crosses the interface in one direction for a while.
-func (w *wire) rate(t *testing.T, up bool, d time.Duration) float64 {
+const (
+	// settling is what buffers take at once; span is how long a cap may be
+	// missed at most, and sampling how often that is looked at.
+	settling = 2 * time.Second
+	span     = 5 * time.Second
+	sampling = 250 * time.Millisecond
+)
+
+// sample is what had crossed an interface at a moment.
+type sample struct {
+	at    time.Time
+	bytes int64
+}
+
+// watch samples one direction of the interface for a while.
+func (w *wire) watch(t *testing.T, up bool, d time.Duration) (seen []sample) {
 	t.Helper()
-	read := func() int64 {
+	ticker := time.NewTicker(sampling)
+	defer ticker.Stop()
+	for start := time.Now(); len(seen) == 0 || time.Since(start) < d; <-ticker.C {
 		rx, tx, err := w.host.Counters()
 		require.NoError(t, err)
 		if up {
-			return tx
+			rx = tx
 		}
-		return rx
+		seen = append(seen, sample{time.Now(), rx})
 	}
-	before, start := read(), time.Now()
-	time.Sleep(d) // the measured time itself
-	return float64(read()-before) / time.Since(start).Seconds()
+	return seen
+}
+
+// extremes returns the lowest and the highest rate of all windows, by the cap.
+func extremes(seen []sample, limit api.Rate) (low, high float64) {
+	low = math.Inf(1)
+	for i, from := range seen {
+		for _, to := range seen[i:] {
+			if took := to.at.Sub(from.at); took >= span {
+				got := float64(to.bytes-from.bytes) / took.Seconds() / limit.BytesPerSecond()
+				low, high = min(low, got), max(high, got)
+				break
+			}
+		}
+	}
+	return low, high
+}
+
+// flow lets as much as a bucket admits cross the interface until the test ends.
+func (w *wire) flow(up bool, b *Bucket) {
+	from, to := net.Conn(w.here), w.far
+	if up {
+		w.here.Limit(nil, []*Bucket{b})
+	} else {
+		w.here.Limit([]*Bucket{b}, nil)
+		from, to = w.far, w.here
+	}
+	go func() { _, _ = io.Copy(from, endless{}) }()
+	go func() { _, _ = io.Copy(io.Discard, to) }()
+}
+
+// requireCap checks every window of what was seen.
+func requireCap(t *testing.T, seen []sample, limit api.Rate) {
+	t.Helper()
+	low, high := extremes(seen, limit)
+	t.Logf("%s: %.1f to %.1f %% of the cap over any %s", limit, low*100, high*100, span)
+	require.GreaterOrEqual(t, low, 0.93, "%+v", seen)
+	require.LessOrEqual(t, high, 1.01, "%+v", seen)
 }
 
 func TestCapsHoldOnTheWire(t *testing.T) {
@@ -84,26 +136,26 @@ func TestCapsHoldOnTheWire(t *testing.T) {
 			t.Run(fmt.Sprintf("up=%v/%s", up, limit), func(t *testing.T) {
 				t.Parallel()
 				w := newWire(t)
-				b := NewBucket(limit)
-				from, to := net.Conn(w.here), w.far
-				if up {
-					w.here.Limit(nil, []*Bucket{b})
-				} else {
-					w.here.Limit([]*Bucket{b}, nil)
-					from, to = w.far, w.here
-				}
-				go func() { _, _ = io.Copy(from, endless{}) }()
-				go func() { _, _ = io.Copy(io.Discard, to) }()
-				w.rate(t, up, 2*time.Second) // what buffers took at once
-				window := 5 * time.Second
-				if !up && limit == 1_000_000 {
-					// The receiver's kernel opens its window in steps of some
-					// 60 KB, a tenth of what 5 s bring at this cap.
-					window = 25 * time.Second
-				}
-				got := w.rate(t, up, window) / limit.BytesPerSecond()
-				t.Logf("%.1f %% of the cap", got*100)
-				require.InDelta(t, 0.97, got, 0.04, "between 93 %% and 101 %% of the cap")
+				w.flow(up, NewBucket(limit))
+				w.watch(t, up, settling)
+				requireCap(t, w.watch(t, up, 2*span), limit)
+			})
+		}
+	}
+}
+
+func TestNewCapTakesHoldOnTheWire(t *testing.T) {
+	for _, up := range []bool{true, false} {
+		for _, change := range [][2]api.Rate{{20_000_000, 2_000_000}, {2_000_000, 20_000_000}} {
+			t.Run(fmt.Sprintf("up=%v/%s to %s", up, change[0], change[1]), func(t *testing.T) {
+				t.Parallel()
+				w := newWire(t)
+				b := NewBucket(change[0])
+				w.flow(up, b)
+				w.watch(t, up, settling)
+				b.SetRate(change[1])
+				w.watch(t, up, settling)
+				requireCap(t, w.watch(t, up, span+2*sampling), change[1])
 			})
 		}
 	}

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package ratelimit
+
+import (
+	"net"
+
+	"redflag/api"
+)
+
+func setWindow(net.Conn, api.Rate) {}
