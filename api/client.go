@@ -58,6 +58,13 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	return c.explain(method, last)
 }
 
+// reply is an answer as it arrives.
+type reply struct {
+	status int
+	size   int64 // of the body, -1 if that is not known
+	body   io.Reader
+}
+
 // unreachedError marks an exchange that ended before an answer was read.
 type unreachedError struct {
 	cause error
@@ -107,8 +114,8 @@ func (c *Client) Exchange(ctx context.Context, path, contentType string, body []
 		return nil, c.explain(http.MethodPost, nil)
 	}
 	err = c.send(ctx, http.MethodPost, c.Servers[0]+path, contentType, bytes.NewReader(body), int64(len(body)),
-		func(status int, body io.Reader) (err error) {
-			got, err = readAll(status, body, limit)
+		func(r reply) (err error) {
+			got, err = readAll(r, limit)
 			return err
 		})
 	return got, c.explain(http.MethodPost, err)
@@ -119,8 +126,8 @@ func (c *Client) Raw(ctx context.Context, path string, limit int64) ([]byte, err
 	var last error
 	var got []byte
 	for _, server := range c.Servers {
-		last = c.send(ctx, http.MethodGet, server+path, "", nil, 0, func(status int, body io.Reader) (err error) {
-			got, err = readAll(status, body, limit)
+		last = c.send(ctx, http.MethodGet, server+path, "", nil, 0, func(r reply) (err error) {
+			got, err = readAll(r, limit)
 			return err
 		})
 		if ctx.Err() != nil || !moveOn(last, http.MethodGet) {
@@ -128,6 +135,25 @@ func (c *Client) Raw(ctx context.Context, path string, limit int64) ([]byte, err
 		}
 	}
 	return got, c.explain(http.MethodGet, last)
+}
+
+// Download fetches a stream from the first server that answers, and hands it to
+// take with its size, -1 if that is not known.
+func (c *Client) Download(ctx context.Context, path string, take func(body io.Reader, size int64) error) error {
+	var last error
+	for _, server := range c.Servers {
+		last = c.send(ctx, http.MethodGet, server+path, "", nil, 0, func(r reply) error {
+			if r.status >= 300 {
+				_, err := readAll(r, MaxBody)
+				return err
+			}
+			return take(r.body, r.size)
+		})
+		if ctx.Err() != nil || !moveOn(last, http.MethodGet) {
+			break
+		}
+	}
+	return c.explain(http.MethodGet, last)
 }
 
 // try is send with the time bound of one try.
@@ -140,7 +166,7 @@ func (c *Client) try(ctx context.Context, method, target string, body io.Reader,
 	return c.send(ctx, method, target, "application/json", body, size, decodeInto(out))
 }
 
-func (c *Client) send(ctx context.Context, method, target, contentType string, body io.Reader, size int64, handle func(status int, body io.Reader) error) error {
+func (c *Client) send(ctx context.Context, method, target, contentType string, body io.Reader, size int64, handle func(reply) error) error {
 	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
@@ -168,7 +194,7 @@ func (c *Client) send(ctx context.Context, method, target, contentType string, b
 		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection is kept
 		_ = resp.Body.Close()
 	}()
-	err = handle(resp.StatusCode, resp.Body)
+	err = handle(reply{resp.StatusCode, resp.ContentLength, resp.Body})
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.RetryAfter = retryAfter(resp.Header)
 	}
@@ -184,9 +210,9 @@ func retryAfter(h http.Header) Duration {
 	return Duration(time.Duration(seconds) * time.Second)
 }
 
-func decodeInto(out any) func(int, io.Reader) error {
-	return func(status int, body io.Reader) error {
-		b, err := readAll(status, body, MaxBody)
+func decodeInto(out any) func(reply) error {
+	return func(r reply) error {
+		b, err := readAll(r, MaxBody)
 		if err != nil || out == nil {
 			return err
 		}
@@ -198,20 +224,20 @@ func decodeInto(out any) func(int, io.Reader) error {
 }
 
 // readAll returns the body of a success, and the Error of anything else.
-func readAll(status int, body io.Reader, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(body, limit+1))
+func readAll(r reply, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r.body, limit+1))
 	if err != nil {
 		return nil, &unreachedError{cause: fmt.Errorf("read answer: %w", err), sent: true}
 	}
 	if int64(len(b)) > limit {
 		return nil, Errorf(CodeTooLarge, "the answer is larger than %d bytes", limit)
 	}
-	if status < 300 {
+	if r.status < 300 {
 		return b, nil
 	}
 	e := &Error{}
 	if json.Unmarshal(b, e) != nil || e.Code == "" {
-		e = Errorf(CodeOfStatus(status), "server answered %d %s", status, http.StatusText(status))
+		e = Errorf(CodeOfStatus(r.status), "server answered %d %s", r.status, http.StatusText(r.status))
 	}
 	return nil, e
 }

@@ -6,8 +6,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/raft"
+
+	"redflag/consensus/state"
 )
 
 // Recover makes a node that is stopped the only voter of its cluster, with
@@ -48,9 +51,16 @@ func (r *releasing) release() {
 	}
 }
 
+// Change is a body of package state and its type.
+type Change struct {
+	Type state.EntryType
+	Body any
+}
+
 // Restore fills the folder of a node that has no state yet with a snapshot
-// stream, as the only voter of a cluster that begins a new epoch.
-func Restore(cfg Config, stream io.Reader) error {
+// stream, as the only voter of a cluster that begins a new epoch. The changes
+// are made to the state before anybody sees it; one that is refused is an error.
+func Restore(cfg Config, stream io.Reader, changes ...Change) error {
 	for _, name := range []string{"state", "log", "snapshots"} {
 		if _, err := os.Stat(filepath.Join(cfg.Dir, name)); err == nil {
 			return fmt.Errorf("restore: %w", ErrBootstrapped)
@@ -58,6 +68,9 @@ func Restore(cfg Config, stream io.Reader) error {
 	}
 	return offline(cfg, func(cfg Config, s *storage, alone raft.Configuration) error {
 		if err := s.machine.Restore(stream); err != nil {
+			return err
+		}
+		if err := amend(s.machine, cfg.Now(), changes); err != nil {
 			return err
 		}
 		index, err := s.machine.BeginEpoch()
@@ -82,6 +95,25 @@ func Restore(cfg Config, stream io.Reader) error {
 		defer whole.Release()
 		return whole.Persist(sink)
 	})
+}
+
+// amend applies changes that are in no log: the epoch that follows is what keeps
+// their indexes from being given out again.
+func amend(m *state.Machine, now time.Time, changes []Change) error {
+	for _, c := range changes {
+		entry, err := state.EncodeEntry(c.Type, now, c.Body)
+		if err != nil {
+			return err
+		}
+		results, err := m.Apply(state.Entry{Index: m.Applied() + 1, Data: entry})
+		if err != nil {
+			return err
+		}
+		if err := results[0].Err(); err != nil {
+			return fmt.Errorf("amend the restored state: %w", err)
+		}
+	}
+	return nil
 }
 
 // offline opens the files of a node that does not run.

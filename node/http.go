@@ -39,6 +39,29 @@ type rawAnswer struct {
 	body        []byte
 }
 
+// stream is an answer of a known size that is too large to hold. close is called
+// once it is written, or could not be.
+type stream struct {
+	name  string // of a file, for a browser
+	size  int64
+	write func(io.Writer) error
+	close func() error
+}
+
+// streamTimeout bounds how long a caller may take over a stream.
+const streamTimeout = 30 * time.Minute
+
+// send writes a stream. One that ends early cuts the connection, so that the
+// caller sees that something is missing.
+func (s stream) send(w http.ResponseWriter) error {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamTimeout))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", "attachment; filename="+strconv.Quote(s.name))
+	w.Header().Set("Content-Length", strconv.FormatInt(s.size, 10))
+	w.WriteHeader(http.StatusOK)
+	return errors.Join(s.write(w), s.close())
+}
+
 // tagged is an answer with the version of what it shows, for If-Match.
 type tagged struct {
 	version uint64
@@ -82,8 +105,15 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 				w.Header().Set("Retry-After", strconv.Itoa(max(1, int(seconds))))
 			}
 		}
-		writeAnswer(w, status, out)
 		log := telemetry.For(ctx, n.log)
+		if s, ok := out.(stream); ok {
+			if err := s.send(w); err != nil {
+				log.Warn("stream not sent", "path", r.URL.Path, telemetry.KeyError, err)
+				panic(http.ErrAbortHandler)
+			}
+		} else {
+			writeAnswer(w, status, out)
+		}
 		log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", status, "ms", time.Since(start).Milliseconds())
 	})
 }

@@ -2,14 +2,10 @@ package node
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
-
-	"redflag/api"
 	"redflag/consensus"
 )
 
@@ -17,18 +13,23 @@ import (
 // cluster, with everything that it holds: for a cluster whose majority is gone
 // for good.
 func Recover(dataDir string) (Runtime, error) {
-	var here Runtime
+	here, err := readRuntime(dataDir)
+	if err != nil {
+		return here, fmt.Errorf("%s is no node's data directory: %w", dataDir, err)
+	}
+	lock, err := lockStopped(dataDir)
+	if err != nil {
+		return here, err
+	}
+	defer lock.Unlock() //nolint:errcheck // the process ends and the lock with it
+	return here, consensus.Recover(consensus.Config{NodeID: here.ID, Addr: here.Mesh, Dir: filepath.Join(dataDir, "cluster")})
+}
+
+// readRuntime returns where a node ran last.
+func readRuntime(dataDir string) (here Runtime, err error) {
 	b, err := os.ReadFile(filepath.Join(dataDir, "runtime.json"))
 	if err == nil {
 		err = json.Unmarshal(b, &here)
 	}
-	if err != nil {
-		return here, fmt.Errorf("%s is no node's data directory: %w", dataDir, err)
-	}
-	lock := flock.New(filepath.Join(dataDir, "lock"))
-	if ok, err := lock.TryLock(); err != nil || !ok {
-		return here, errors.Join(api.Errorf(api.CodeConflict, "a node runs on %s", dataDir).WithHint("stop it first"), err)
-	}
-	defer lock.Unlock() //nolint:errcheck // the process ends and the lock with it
-	return here, consensus.Recover(consensus.Config{NodeID: here.ID, Addr: here.Mesh, Dir: filepath.Join(dataDir, "cluster")})
+	return here, err
 }

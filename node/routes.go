@@ -100,6 +100,9 @@ func (n *Node) apiRoutes() http.Handler {
 	admins("POST /v1/operators", n.createOperator)
 	admins("DELETE /v1/operators/{id}", n.revokeOperator)
 
+	// The whole state is for admins even to look at.
+	mux.Handle("GET /v1/snapshot", n.serve(maxSmallBody, n.asRole(api.OperatorAdmin, n.saveSnapshot)))
+
 	// A browser logs in with a token once and then has a session.
 	mux.Handle("POST /v1/session", n.serveCookies(n.login))
 	mux.Handle("GET /v1/session", n.serve(maxSmallBody, n.showSession))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"strings"
@@ -40,7 +41,12 @@ func TestRoles(t *testing.T) {
 	for _, c := range []*api.Client{viewer, runs, scoped, admin} {
 		require.NoError(t, c.Do(ctx, http.MethodGet, "/v1/nodes", nil, nil))
 	}
+	save := func(c *api.Client) error {
+		return c.Download(ctx, "/v1/snapshot", func(body io.Reader, _ int64) error { _, err := io.Copy(io.Discard, body); return err })
+	}
+	require.NoError(t, save(admin))
 	for who, c := range map[string]*api.Client{"viewer": viewer, "operator": runs, "scoped": scoped} {
+		require.Equal(t, api.CodeDenied, api.CodeOf(save(c)), who)
 		require.Equal(t, api.CodeDenied, api.CodeOf(c.Do(ctx, http.MethodPatch, "/v1/settings", settings, nil)), who)
 		require.Equal(t, api.CodeDenied, api.CodeOf(c.Do(ctx, http.MethodPost, "/v1/ca/rotate", nil, nil)), who)
 		require.Equal(t, api.CodeDenied, api.CodeOf(c.Do(ctx, http.MethodPost, "/v1/operators",

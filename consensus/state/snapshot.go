@@ -42,6 +42,17 @@ func (s *Snapshot) Index() uint64 { return s.index }
 // Close releases what the snapshot pins.
 func (s *Snapshot) Close() error { return s.rows.Close() }
 
+// Size returns how many bytes Write is going to write. It reads everything.
+func (s *Snapshot) Size() (int64, error) {
+	n := int64(len(snapshotMagic) + 8 + 1 + sha256.Size)
+	var frame []byte
+	for ok := s.rows.First(); ok; ok = s.rows.Next() {
+		frame = appendRow(frame[:0], s.rows.Key(), s.rows.Value())
+		n += int64(len(frame))
+	}
+	return n, s.rows.Error()
+}
+
 // Write writes the stream that Restore reads.
 func (s *Snapshot) Write(w io.Writer) error {
 	buf := bufio.NewWriterSize(w, 256<<10)
