@@ -171,6 +171,8 @@ type SwarmPeer struct {
 	ID   string `json:"id"`
 	Node bool   `json:"node"`
 	Addr string `json:"addr"` // host:port
+	// SameSite says that the caller and the peer are in one local network.
+	SameSite bool `json:"same_site,omitempty"`
 }
 
 // AnnounceResponse hands out peers.

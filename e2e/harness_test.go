@@ -42,6 +42,21 @@ type mesh struct {
 	bin   string
 	dir   string
 	first *proc
+	// host is where the next process starts, and operator where the CLI runs;
+	// nil is this machine's own network.
+	host, operator runner
+}
+
+// runner makes commands that run on a machine of a test network.
+type runner interface {
+	Command(ctx context.Context, name string, args ...string) *exec.Cmd
+}
+
+func commandOn(ctx context.Context, on runner, name string, args ...string) *exec.Cmd {
+	if on == nil {
+		return exec.CommandContext(ctx, name, args...)
+	}
+	return on.Command(ctx, name, args...)
 }
 
 func newMesh(t *testing.T) *mesh {
@@ -58,7 +73,7 @@ func (m *mesh) try(args ...string) (stdout, stderr string, err error) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, m.bin, args...)
+	cmd := commandOn(ctx, m.operator, m.bin, args...)
 	cmd.Env = append(os.Environ(),
 		"REDFLAG_CREDENTIAL="+m.path("n1", "operator.json"), "REDFLAG_KEYS="+m.path("keys"), "REDFLAG_PLAIN_KEYS=true")
 	var out, errOut bytes.Buffer
@@ -82,7 +97,13 @@ func (m *mesh) runJSON(into any, args ...string) {
 // found starts the first node, makes the keys and shortens the polls.
 func (m *mesh) found() *proc {
 	m.t.Helper()
-	m.first = m.node("n1", "eu")
+	return m.foundBy(m.node("n1", "eu"))
+}
+
+// foundBy makes a cluster of the first node.
+func (m *mesh) foundBy(first *proc) *proc {
+	m.t.Helper()
+	m.first = first
 	m.eventually("the first node founds a cluster", func() bool {
 		_, _, err := m.try("keys", "init")
 		return err == nil
@@ -178,6 +199,7 @@ type proc struct {
 	id      string
 	bin     string
 	args    []string
+	host    runner
 	log     string
 	cmd     *exec.Cmd
 	done    chan struct{}
@@ -186,7 +208,7 @@ type proc struct {
 
 func (m *mesh) start(id string, args ...string) *proc {
 	m.t.Helper()
-	p := &proc{t: m.t, id: id, bin: m.bin, args: args, log: m.path(id + ".log")}
+	p := &proc{t: m.t, id: id, bin: m.bin, args: args, host: m.host, log: m.path(id + ".log")}
 	p.start()
 	m.t.Cleanup(func() {
 		p.kill()
@@ -202,7 +224,7 @@ func (p *proc) start() {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(p.t, err)
 	defer log.Close()
-	cmd, done := exec.Command(p.bin, p.args...), make(chan struct{})
+	cmd, done := commandOn(context.Background(), p.host, p.bin, p.args...), make(chan struct{})
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(p.t, cmd.Start())
 	go func() { _ = cmd.Wait(); close(done) }()

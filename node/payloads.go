@@ -170,7 +170,8 @@ func whileMoving(giveUp context.CancelCauseFunc) func(api.Transfer) {
 }
 
 // announce is a node's own tracker: gossip knows the other nodes. The lowest
-// living id of a region fetches across regions; the others wait for it.
+// living id of a region fetches across regions; the others wait for it. What
+// the region's agents have already needs not cross again.
 func (p *payloads) announce(_ context.Context, infoHash string, left int64) (api.AnnounceResponse, error) {
 	resp := api.AnnounceResponse{Interval: api.Duration(announceInterval), Size: 1}
 	if left == 0 {
@@ -189,6 +190,7 @@ func (p *payloads) announce(_ context.Context, infoHash string, left int64) (api
 		}
 		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: m.ID, Node: true, Addr: m.MeshAddr})
 	}
+	resp.Peers = append(resp.Peers, p.node.tracker.Members(infoHash, p.node.cfg.Region, time.Now())...)
 	if i := slices.Index(fetchers, p.node.cfg.Region); i >= 0 {
 		resp.Rank, resp.Size = i, len(fetchers)
 	}

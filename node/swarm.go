@@ -32,17 +32,49 @@ func (n *Node) announce(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := identity(r.Context())
-	resp := n.tracker.Announce(hash, p2p.Member{
-		Peer: p2p.Peer{ID: id.ID, Region: id.Region, Site: p2p.SiteOf(r.RemoteAddr)},
+	id, now := identity(r.Context()), time.Now()
+	m := p2p.Member{
+		Peer: p2p.Peer{ID: id.ID, Region: id.Region, Site: n.siteOf(id, r.RemoteAddr)},
 		Addr: net.JoinHostPort(host, strconv.Itoa(req.Port)), Left: req.Left,
-	}, time.Now())
-	resp.Lease = n.lease(id, p2p.SiteOf(r.RemoteAddr), time.Duration(resp.Interval))
-	if req.Left > 0 {
+	}
+	resp := n.tracker.Announce(hash, m, now)
+	resp.Lease = n.lease(id, m.Site, time.Duration(resp.Interval))
+	if req.Left > 0 && n.serves(hash, m, now) {
 		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: n.cfg.ID, Node: true, Addr: n.meshAddr})
 	}
 	return resp, nil
 }
+
+// labelSite is the label that names the site of an agent.
+const labelSite = "site"
+
+// siteOf names the local network of an agent: as it is labelled, or by the
+// address that it calls from.
+func (n *Node) siteOf(id pki.Identity, addr string) string {
+	if agent, ok := n.state().Agent(id.ID); ok && agent.Labels[labelSite] != "" {
+		return agent.Labels[labelSite]
+	}
+	return p2p.SiteOf(addr)
+}
+
+// serves reports whether an agent may fetch from this node. Payloads cross
+// regions between nodes; an agent of a region whose node does not answer it
+// waits a while for that one, and then one agent fetches for its region.
+func (n *Node) serves(infoHash string, m p2p.Member, now time.Time) bool {
+	if m.Region == n.cfg.Region {
+		return true
+	}
+	wait := time.Duration(0)
+	for _, o := range n.gossip.Members() {
+		if o.Region == m.Region {
+			wait = crossingWait
+		}
+	}
+	return n.tracker.MayCross(infoHash, m, wait, now)
+}
+
+// crossingWait is how long the agents of a region wait for their node.
+const crossingWait = 20 * time.Second
 
 // lease gives an agent its share of its site's budgets; nil if the site has
 // none. It outlasts a lost announce. Each living node of the region has its

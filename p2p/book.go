@@ -26,6 +26,7 @@ type entry struct {
 	id      string
 	dial    string // host:port, empty if only seen as a caller
 	peer    Peer   // as its certificate says; zero before the first connection
+	near    bool   // in this side's site, as the tracker says
 	refused time.Time
 	banned  bool
 }
@@ -52,7 +53,20 @@ func (b *book) entry(id string) *entry {
 func (b *book) listed(p api.SwarmPeer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.entry(p.ID).dial = p.Addr
+	e := b.entry(p.ID)
+	e.dial, e.near = p.Addr, p.SameSite
+}
+
+// near reports whether a tracker says that a peer is in this side's site, and
+// whether it has said anything.
+func (b *book) near(id string) (near, known bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[addressOf(id).String()]
+	if e == nil || e.dial == "" {
+		return false, false
+	}
+	return e.near, true
 }
 
 // met notes who was really at the other end, and reports whether the peer is

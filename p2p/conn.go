@@ -105,7 +105,7 @@ func (s *Swarm) admit(ctx context.Context, nc net.Conn) (*conn, error) {
 		_ = nc.Close()
 		return nil, err
 	}
-	if !s.cfg.Self.Node && !c.peer.Node && sameSite(nc.LocalAddr(), nc.RemoteAddr()) {
+	if c.peer.Near {
 		c.wire.Limit(buckets(s.cfg.SiteDownload), buckets(s.cfg.SiteUpload))
 	} else {
 		c.wire.Limit(buckets(s.cfg.Download), buckets(s.cfg.Upload))
@@ -135,6 +135,11 @@ func (s *Swarm) identify(ctx context.Context, nc net.Conn) (*conn, error) {
 	if peer.ID == s.cfg.Self.ID {
 		return nil, errSelf
 	}
+	near, known := s.book.near(peer.ID)
+	if !known {
+		near = sameSite(nc.LocalAddr(), nc.RemoteAddr())
+	}
+	peer.Near = near && !s.cfg.Self.Node && !peer.Node
 	if !s.book.met(peer) {
 		return nil, fmt.Errorf("%s: %w", peer.ID, errRefused)
 	}

@@ -14,6 +14,8 @@ type Peer struct {
 	// Site is the local network that the peer is in, as its tracker sees it;
 	// empty if that is not known. No certificate vouches for it.
 	Site string
+	// Near says that this side is in the same site.
+	Near bool
 }
 
 // swarmPort stands in every made-up address; the library insists on one.

@@ -38,7 +38,7 @@ type Config struct {
 	// unlimited.
 	Upload, Download *ratelimit.Bucket
 	// SiteUpload and SiteDownload take their place on connections between
-	// agents of one site: the same /24 or /64.
+	// agents of one site: as the tracker says, else the same /24 or /64.
 	SiteUpload, SiteDownload *ratelimit.Bucket
 	Logger                   hclog.Logger
 }

@@ -18,6 +18,9 @@ const (
 	announceBusy = 3 * time.Second
 	// memberExpiry is when a silent member is forgotten.
 	memberExpiry = 3 * announceInterval
+	// crossingExpiry is when a member that fetches across regions and falls
+	// silent has its place taken by another.
+	crossingExpiry = 5 * announceBusy
 	// trackerPeers is how many peers one answer carries.
 	trackerPeers = 40
 	// strangers is how many of those are picked at random when the caller's
@@ -31,6 +34,7 @@ type Member struct {
 	Addr string // host:port
 	Left int64  // bytes still missing
 	seen time.Time
+	came time.Time // when it asked first, without a longer silence since
 }
 
 // Tracker knows who takes part in which swarm. It answers with members of the
@@ -54,7 +58,10 @@ func (t *Tracker) Announce(infoHash string, m Member, now time.Time) api.Announc
 		swarm = map[string]*Member{}
 		t.swarms[infoHash] = swarm
 	}
-	m.seen = now
+	m.seen, m.came = now, now
+	if o := swarm[m.ID]; o != nil && now.Sub(o.seen) <= crossingExpiry {
+		m.came = o.came
+	}
 	swarm[m.ID] = &m
 
 	resp := api.AnnounceResponse{Interval: api.Duration(announceInterval), Size: 1}
@@ -77,8 +84,8 @@ func (t *Tracker) Announce(infoHash string, m Member, now time.Time) api.Announc
 		if id == m.ID || (o.Left == 0 && m.Left == 0) { // two seeds have nothing to say
 			continue
 		}
-		p := api.SwarmPeer{ID: o.ID, Node: o.Node, Addr: o.Addr}
-		if o.Site != "" && o.Site == m.Site {
+		p := api.SwarmPeer{ID: o.ID, Node: o.Node, Addr: o.Addr, SameSite: o.Site != "" && o.Site == m.Site}
+		if p.SameSite {
 			near = append(near, p)
 		} else {
 			far = append(far, p)
@@ -92,6 +99,44 @@ func (t *Tracker) Announce(infoHash string, m Member, now time.Time) api.Announc
 	keep := min(len(near), trackerPeers-min(len(far), strangers))
 	resp.Peers = slices.Concat(near[:keep], far[:min(len(far), trackerPeers-keep)])
 	return resp
+}
+
+// Members returns those of a region that take part in a swarm.
+func (t *Tracker) Members(infoHash, region string, now time.Time) (list []api.SwarmPeer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.swarms[infoHash] {
+		if m.Region == region && now.Sub(m.seen) <= memberExpiry {
+			list = append(list, api.SwarmPeer{ID: m.ID, Node: m.Node, Addr: m.Addr})
+		}
+	}
+	return pick(list, trackerPeers)
+}
+
+// MayCross reports whether a member may fetch from a node of another region,
+// because its own region has none at work. One member of each region may, and
+// only once the region's members have asked for wait, so that a node which
+// starts again finds the payload where it was. With a whole copy in the
+// region nobody needs to.
+func (t *Tracker) MayCross(infoHash string, m Member, wait time.Duration, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first, came := "", now
+	for id, o := range t.swarms[infoHash] {
+		if o.Region != m.Region || now.Sub(o.seen) > crossingExpiry {
+			continue
+		}
+		if o.Left == 0 {
+			return false
+		}
+		if first == "" || id < first {
+			first = id
+		}
+		if o.came.Before(came) {
+			came = o.came
+		}
+	}
+	return first == m.ID && now.Sub(came) >= wait
 }
 
 // pick returns up to n of the peers, at random.

@@ -9,6 +9,24 @@ import (
 	"redflag/api"
 )
 
+func TestOneMemberOfARegionCrosses(t *testing.T) {
+	const wait = 10 * time.Second
+	tr, start := NewTracker(), time.Now()
+	cross := func(id string, left int64, after time.Duration) bool {
+		m := Member{Peer: Peer{ID: id, Region: "us"}, Addr: id + ":1", Left: left}
+		tr.Announce("hash", m, start.Add(after))
+		return tr.MayCross("hash", m, wait, start.Add(after))
+	}
+	require.False(t, cross("a", 100, 0), "the region's node may come back")
+	require.False(t, cross("b", 100, time.Second))
+	require.True(t, cross("a", 100, wait))
+	require.False(t, cross("b", 100, wait+time.Second), "one is enough")
+	require.False(t, cross("b", 100, wait+crossingExpiry-time.Second))
+	require.True(t, cross("b", 100, wait+crossingExpiry+2*time.Second), "it took the place of the silent one")
+	require.False(t, cross("c", 0, wait+crossingExpiry+3*time.Second))
+	require.False(t, cross("b", 100, wait+crossingExpiry+4*time.Second), "a whole copy is in the region")
+}
+
 func TestTracker(t *testing.T) {
 	tr, now := NewTracker(), time.Now()
 	join := func(id, region string, left int64) api.AnnounceResponse {

@@ -1,0 +1,156 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"redflag/api"
+	"redflag/netlab"
+)
+
+const (
+	// wanRate is the cable of a region, each way.
+	wanRate         = api.Rate(20_000_000)
+	agentsPerRegion = 6
+	// framing is what a payload byte takes on a wire of full segments.
+	framing = 1514.0 / 1448
+)
+
+// wideMesh is a mesh of three regions, each behind a WAN cable of its own.
+type wideMesh struct {
+	*mesh
+	cables map[string]*netlab.Switch
+	nodes  map[string]*proc
+}
+
+func newWideMesh(t *testing.T) *wideMesh {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs 21 processes in network namespaces")
+	}
+	lab, err := netlab.New()
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { require.NoError(t, lab.Close()) })
+	m := &wideMesh{mesh: newMesh(t), cables: map[string]*netlab.Switch{}, nodes: map[string]*proc{}}
+	wan, err := lab.Switch(nil, netlab.Link{})
+	require.NoError(t, err)
+	lan := netlab.Link{Up: 200_000_000, Down: 200_000_000}
+	regions := []string{"eu", "us", "ap"}
+	for i, region := range regions {
+		m.cables[region], err = lab.Switch(wan, netlab.Link{Up: wanRate, Down: wanRate})
+		require.NoError(t, err)
+		host, err := m.cables[region].Host(lan)
+		require.NoError(t, err)
+		m.host = host
+		args := []string{"--mesh-listen", host.IP + ":7000"}
+		if i == 0 {
+			m.operator = host
+		} else {
+			args = append(args, "--join", m.first.runtime.Mesh, "--token", m.run("token", "create", "--kind", "node"))
+		}
+		m.nodes[region] = m.node(fmt.Sprintf("n%d", i+1), region, args...)
+		if i == 0 {
+			m.foundBy(m.nodes[region])
+		}
+	}
+	token := m.run("token", "create", "--seats", fmt.Sprint(len(regions)*agentsPerRegion))
+	for _, region := range regions {
+		for i := range agentsPerRegion {
+			host, err := m.cables[region].Host(lan)
+			require.NoError(t, err)
+			m.host = host
+			id := fmt.Sprintf("%s-agent-%d", region, i+1)
+			m.start(id, "agent", "--id", id, "--region", region, "--data-dir", m.path(id),
+				"--node", m.nodes[region].runtime.Mesh, "--swarm-listen", host.IP+":7001", "--token", token)
+		}
+	}
+	m.eventually("all agents poll", func() bool {
+		var agents []struct{ Presence *struct{} }
+		m.runJSON(&agents, "agents")
+		polling := 0
+		for _, a := range agents {
+			if a.Presence != nil {
+				polling++
+			}
+		}
+		return polling == len(regions)*agentsPerRegion
+	})
+	return m
+}
+
+// received returns what has come over each region's WAN cable so far, in bytes.
+func (m *wideMesh) received() map[string]int64 {
+	m.t.Helper()
+	got := map[string]int64{}
+	for region, cable := range m.cables {
+		in, _, err := cable.Counters()
+		require.NoError(m.t, err)
+		got[region] = in
+	}
+	return got
+}
+
+func (m *wideMesh) requireInstalled(want []byte) {
+	m.t.Helper()
+	for region := range m.nodes {
+		for i := range agentsPerRegion {
+			got := m.installed(fmt.Sprintf("%s-agent-%d", region, i+1))
+			require.True(m.t, bytes.Equal([]byte(got), want), "every agent has the published bytes")
+		}
+	}
+}
+
+// TestOneCopyCrossesTheWAN publishes in one region of three, and looks at what
+// the cables of the others carry; then again, with a node killed halfway.
+func TestOneCopyCrossesTheWAN(t *testing.T) {
+	m := newWideMesh(t)
+	const size = 12 << 20
+	bring := func(version string, meanwhile func(before map[string]int64)) map[string]float64 {
+		payload := make([]byte, size)
+		_, _ = rand.Read(payload)
+		before, began := m.received(), time.Now()
+		m.publish(version, payload)
+		var r rollout
+		m.runJSON(&r, "rollout", "create", "app", "--version", version, "--to", "all")
+		meanwhile(before)
+		m.eventually("rollout "+r.ID+" ends", func() bool {
+			m.runJSON(&r, "rollout", "show", r.ID)
+			return r.State == "done"
+		})
+		require.Equal(t, 3*agentsPerRegion, r.Counts["succeeded"], "%+v", r.Counts)
+		m.requireInstalled(payload)
+		after, copies := m.received(), map[string]float64{}
+		for region := range m.nodes {
+			wire := float64(after[region]-before[region]) / size
+			copies[region] = wire / framing
+			t.Logf("version %s: region %s took %.3f payloads over its WAN, %.3f with frames, in %.1f s",
+				version, region, copies[region], wire, time.Since(began).Seconds())
+		}
+		return copies
+	}
+
+	copies := bring("1.0.0", func(map[string]int64) {})
+	require.Less(t, copies["eu"], 0.1, "the payload was there")
+	require.LessOrEqual(t, copies["us"], 1.05)
+	require.LessOrEqual(t, copies["ap"], 1.05)
+
+	copies = bring("2.0.0", func(before map[string]int64) {
+		m.eventually("half the payload is in the region", func() bool {
+			return m.received()["us"]-before["us"] > size/2
+		})
+		m.nodes["us"].kill()
+		time.Sleep(2 * time.Second) // how long a machine takes to start
+		m.nodes["us"].start()
+	})
+	require.LessOrEqual(t, copies["us"], 1.3, "a node that comes back goes on where it was")
+	require.LessOrEqual(t, copies["ap"], 1.05)
+}
