@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"redflag/api"
 	"redflag/consensus/state"
@@ -29,7 +32,7 @@ const (
 // recorded is not done. A refusal is recorded as well.
 func (n *Node) audited(who string, r *http.Request, h handler) (any, error) {
 	rec := api.AuditRecord{
-		Who: who, Action: cut(r.Pattern, maxAuditText), Target: cut(r.URL.Path, maxAuditText), Detail: requestDetail(r),
+		Who: who, Action: cut(r.Pattern, maxAuditText), Target: cut(r.URL.RequestURI(), maxAuditText), Detail: requestDetail(r),
 		From: r.RemoteAddr, Node: n.cfg.ID, CorrelationID: api.Correlation(r.Context()),
 	}
 	if err := n.audit(r.Context(), rec); err != nil {
@@ -46,25 +49,22 @@ func (n *Node) audited(who string, r *http.Request, h handler) (any, error) {
 // requestDetail is the beginning of a small body, or the size of a large one.
 // No request that an operator makes has a secret in it.
 func requestDetail(r *http.Request) string {
-	if r.ContentLength <= 0 {
+	if r.ContentLength == 0 {
 		return ""
 	}
 	if r.ContentLength > 8*maxAuditDetail {
 		return fmt.Sprintf("%d bytes", r.ContentLength)
 	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, r.ContentLength))
-	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(b), failed{err}))
-	return cut(string(b), maxAuditDetail)
-}
-
-// failed goes on with the error that reading ahead met.
-type failed struct{ err error }
-
-func (f failed) Read([]byte) (int, error) {
-	if f.err == nil {
-		return 0, io.EOF
-	}
-	return 0, f.err
+	// A body of unknown length is looked into as well: it must not be a way to
+	// stay out of the log.
+	ahead := bufio.NewReaderSize(r.Body, maxAuditDetail+1)
+	b, _ := ahead.Peek(maxAuditDetail + 1) // an error comes again when the handler reads
+	detail := cut(string(b), maxAuditDetail)
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{ahead, r.Body}
+	return detail
 }
 
 func cut(s string, limit int) string {
@@ -74,7 +74,12 @@ func cut(s string, limit int) string {
 	return string(bytes.ToValidUTF8([]byte(s[:limit]), nil)) + "…"
 }
 
+// audit appends to the replicated log, and to this node's own, of which other
+// machines keep a copy.
 func (n *Node) audit(ctx context.Context, records ...api.AuditRecord) error {
+	for _, r := range records {
+		telemetry.For(ctx, n.log).Info("audit", "who", r.Who, "action", r.Action, "target", r.Target, "from", r.From, "detail", r.Detail)
+	}
 	_, err := n.propose(ctx, state.TypeAudit, state.Audit{Records: records})
 	return err
 }
@@ -96,6 +101,13 @@ func (q *auditQueue) put(r api.AuditRecord) {
 	q.waiting = append(q.waiting, r)
 }
 
+// drop counts an event that is not recorded.
+func (q *auditQueue) drop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.dropped++
+}
+
 func (q *auditQueue) take() (records []api.AuditRecord, dropped int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -105,12 +117,47 @@ func (q *auditQueue) take() (records []api.AuditRecord, dropped int) {
 	return records, dropped
 }
 
-// auditLater records something that happened by itself.
-func (n *Node) auditLater(ctx context.Context, who, action, target, detail, from string) {
+// auditLater records something that has happened, for nobody to wait for.
+func (n *Node) auditLater(r *http.Request, who, action, target, detail string) {
 	n.auditQueue.put(api.AuditRecord{
-		Who: who, Action: cut(action, maxAuditText), Target: cut(target, maxAuditText), Detail: cut(detail, maxAuditDetail),
-		From: from, Node: n.cfg.ID, CorrelationID: api.Correlation(ctx),
+		Who: cut(who, maxAuditText), Action: cut(action, maxAuditText), Target: cut(target, maxAuditText), Detail: cut(detail, maxAuditDetail),
+		From: r.RemoteAddr, Node: n.cfg.ID, CorrelationID: api.Correlation(r.Context()),
 	})
+}
+
+// auditEvent is auditLater for what anybody can make happen as often as they
+// like. Beyond a rate it is counted only: who floods the log must not push what
+// operators did out of it.
+func (n *Node) auditEvent(r *http.Request, who, action, target, detail string) {
+	if !n.auditEvents.allow(who, time.Now()) {
+		n.auditQueue.drop()
+		return
+	}
+	n.auditLater(r, who, action, target, detail)
+}
+
+// auditSelf records what this node does of its own accord.
+func (n *Node) auditSelf(action, detail string) {
+	n.auditQueue.put(api.AuditRecord{Who: "node " + n.cfg.ID, Action: action, Detail: cut(detail, maxAuditDetail), Node: n.cfg.ID})
+}
+
+// eventRates bounds the events of one source, and of all together.
+type eventRates struct {
+	each hosts
+	once sync.Once
+	all  *rate.Limiter
+}
+
+const (
+	eventsPerMinute = 6 // of one source
+	eventBurst      = 2 * api.MaxIncidents
+	eventsPerSecond = 5 // of all
+	eventsBurst     = 500
+)
+
+func (e *eventRates) allow(who string, now time.Time) bool {
+	e.once.Do(func() { e.all = rate.NewLimiter(eventsPerSecond, eventsBurst) })
+	return e.each.allow(who, now, eventsPerMinute, eventBurst) && e.all.AllowN(now, 1)
 }
 
 // writeAudit replicates the queue. Events that find no leader wait for one.

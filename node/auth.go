@@ -118,7 +118,7 @@ func (n *Node) asRole(least api.OperatorRole, h handler) handler {
 			return nil, err
 		}
 		if op.Role.Rank() < least.Rank() {
-			n.auditLater(r.Context(), op.ID, "denied: "+r.Pattern, r.URL.Path, "needs the role "+string(least), r.RemoteAddr)
+			n.auditEvent(r, op.ID, "denied: "+r.Pattern, r.URL.Path, "needs the role "+string(least))
 			return nil, api.Errorf(api.CodeDenied, "%s is a %s, this needs the role %s", op.ID, op.Role, least).
 				WithHint("ask an admin for: redflag operator create NAME --role %s", least)
 		}
@@ -127,7 +127,7 @@ func (n *Node) asRole(least api.OperatorRole, h handler) handler {
 			return h(r.WithContext(ctx))
 		}
 		if op.Scope != nil && !scopeAware[r.Pattern] {
-			n.auditLater(ctx, op.ID, "denied: "+r.Pattern, r.URL.Path, "the operator has a scope", r.RemoteAddr)
+			n.auditEvent(r, op.ID, "denied: "+r.Pattern, r.URL.Path, "the operator has a scope")
 			return nil, api.Errorf(api.CodeDenied, "%s may act on some agents only, and this is about all", op.ID).
 				WithHint("redflag operator whoami shows the scope")
 		}
@@ -152,6 +152,7 @@ func (n *Node) caller(r *http.Request) (api.Operator, error) {
 	op, _, err := n.authenticate(token)
 	if api.CodeOf(err) == api.CodeUnauthenticated {
 		n.guesses.failed(r)
+		n.auditEvent(r, "stranger", "denied: "+r.Pattern, r.URL.Path, err.Error())
 	}
 	return op, err
 }

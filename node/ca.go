@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -124,6 +125,9 @@ func (n *Node) nextCAStage(ctx context.Context, force bool) error {
 		return err
 	}
 	telemetry.For(ctx, n.log).Info("CA roll-over goes on", "stage", string(next.Stage), "forced", force)
+	if !force { // what an operator forces is in the log already
+		n.auditSelf("CA roll-over", "goes on to "+cmp.Or(string(next.Stage), "its end"))
+	}
 	return nil
 }
 

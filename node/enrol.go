@@ -32,7 +32,7 @@ func (n *Node) limited(h handler) handler {
 		out, err := h(r)
 		if code := api.CodeOf(err); code == api.CodeUnauthenticated || code == api.CodeDenied {
 			n.guesses.failed(r)
-			n.auditLater(r.Context(), "stranger", "denied: "+r.Pattern, r.URL.Path, err.Error(), r.RemoteAddr)
+			n.auditEvent(r, "stranger", "denied: "+r.Pattern, r.URL.Path, err.Error())
 		}
 		return out, err
 	}
@@ -76,7 +76,7 @@ func (n *Node) enrolAgent(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.auditLater(r.Context(), "agent "+req.AgentID, "enrolled", req.AgentID, "token "+req.TokenID, r.RemoteAddr)
+	n.auditLater(r, "agent "+req.AgentID, "enrolled", req.AgentID, "token "+req.TokenID)
 	root, _ := n.state().TrustFile("1.root.json")
 	telemetry.For(r.Context(), n.log).Info("agent enrolled", telemetry.KeyAgent, req.AgentID, telemetry.KeyRegion, req.Region, "index", res.Index)
 	enrolled, _ := n.state().Agent(req.AgentID)
@@ -102,10 +102,10 @@ func (n *Node) enrolNode(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.CodeInvalid, "the certificate request cannot be used: %v", err)
 	}
 	secret := pki.HashSecret(req.Secret)
-	if known, ok := n.state().Node(req.NodeID); !ok || known.KeyID != keyID {
-		if err := n.checkToken(r.Context(), api.TokenNode, req.TokenID, secret); err != nil {
-			return nil, err
-		}
+	// The answer has the sealing key in it: a request that somebody recorded must
+	// not get it again, so that a repeat has to know the token as well.
+	if err := n.checkToken(r.Context(), api.TokenNode, req.TokenID, secret); err != nil {
+		return nil, err
 	}
 	_, err = n.propose(r.Context(), state.TypePutNode, state.PutNode{
 		Node:    api.Node{ID: req.NodeID, Region: req.Region, MeshAddr: req.MeshAddr, KeyID: keyID, NonVoter: req.NonVoter},
@@ -118,7 +118,7 @@ func (n *Node) enrolNode(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.auditLater(r.Context(), "node "+req.NodeID, "enrolled", req.NodeID, "token "+req.TokenID, r.RemoteAddr)
+	n.auditLater(r, "node "+req.NodeID, "enrolled", req.NodeID, "token "+req.TokenID)
 	telemetry.For(r.Context(), n.log).Info("node enrolled", "enrolled", req.NodeID, "enrolled_region", req.Region)
 	return api.EnrolNodeResponse{
 		ClusterID: cluster.ID, Certificate: cert, Authorities: cluster.Authorities,

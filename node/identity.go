@@ -21,8 +21,14 @@ const identityEvery = 200 * time.Millisecond
 // keepIdentity follows the replicated CA bundle and renews this node's own
 // certificate, which it signs itself: every node can open the CA's key.
 func (n *Node) keepIdentity(ctx context.Context) error {
-	n.creds.SetRevoked(n.state().Revoked)
+	seen := uint64(0)
 	for {
+		if v := n.state().RevocationVersion(); v != seen {
+			seen = v
+			if cut := n.mesh.live.cut(n.revoked); cut > 0 {
+				n.log.Info("connections of members that were put out are cut", "connections", cut)
+			}
+		}
 		if cluster, ok := n.state().Cluster(); ok {
 			if err := n.followCA(cluster); err != nil {
 				n.log.Error("own certificate not kept up", telemetry.KeyError, err)
@@ -35,6 +41,9 @@ func (n *Node) keepIdentity(ctx context.Context) error {
 		}
 	}
 }
+
+// revoked asks the state of this moment: a restored snapshot is another one.
+func (n *Node) revoked(keyID string) bool { return n.state().Revoked(keyID) }
 
 // followCA makes this node's credentials what the cluster says they should be.
 // The bundle changes first, so that a new certificate always has its authority

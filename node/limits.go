@@ -3,6 +3,7 @@ package node
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -11,68 +12,92 @@ import (
 	"redflag/api"
 )
 
-// guesses bounds how often one address may fail to prove who it is. It forgets
-// addresses rather than grow.
-type guesses struct {
-	mu     sync.Mutex
-	byHost map[string]*guesser
+// hosts keeps a rate for each of many sources. It forgets sources rather than
+// grow. The zero value is ready, and safe for concurrent use.
+type hosts struct {
+	mu sync.Mutex
+	by map[string]*source
 }
 
-type guesser struct {
+type source struct {
 	limit *rate.Limiter
 	last  time.Time
 }
 
 const (
-	guessesPerMinute = 30
-	guessBurst       = 10
-	maxGuessers      = 10_000
-	guesserExpiry    = 10 * time.Minute
+	maxSources   = 10_000
+	sourceExpiry = 10 * time.Minute
 )
 
-func (g *guesses) of(host string, now time.Time) *rate.Limiter {
-	if g.byHost == nil {
-		g.byHost = map[string]*guesser{}
+// of returns the rate of a source; the caller holds mu.
+func (h *hosts) of(who string, now time.Time, perMinute, burst int) *rate.Limiter {
+	if h.by == nil {
+		h.by = map[string]*source{}
 	}
-	e := g.byHost[host]
-	if e == nil {
-		if len(g.byHost) >= maxGuessers {
-			for h, e := range g.byHost {
-				if now.Sub(e.last) > guesserExpiry || len(g.byHost) >= maxGuessers {
-					delete(g.byHost, h)
-				}
-			}
-		}
-		e = &guesser{limit: rate.NewLimiter(rate.Every(time.Minute/guessesPerMinute), guessBurst)}
-		g.byHost[host] = e
+	s := h.by[who]
+	if s == nil {
+		h.makeRoom(now)
+		s = &source{limit: rate.NewLimiter(rate.Every(time.Minute/time.Duration(perMinute)), burst)}
+		h.by[who] = s
 	}
-	e.last = now
-	return e.limit
+	s.last = now
+	return s.limit
 }
+
+func (h *hosts) makeRoom(now time.Time) {
+	if len(h.by) < maxSources {
+		return
+	}
+	for who, s := range h.by {
+		if now.Sub(s.last) > sourceExpiry || len(h.by) >= maxSources {
+			delete(h.by, who)
+		}
+	}
+}
+
+// allow takes one from a source's rate.
+func (h *hosts) allow(who string, now time.Time, perMinute, burst int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.of(who, now, perMinute, burst).AllowN(now, 1)
+}
+
+// guesses bounds how often one address may fail to prove who it is.
+type guesses struct{ hosts }
+
+const (
+	guessesPerMinute = 30
+	guessBurst       = 10
+)
 
 // spent reports whether the caller has failed too often.
 func (g *guesses) spent(r *http.Request) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if e := g.byHost[hostOf(r)]; e != nil && e.limit.TokensAt(now) < 1 {
+	if s := g.by[hostOf(r)]; s != nil && s.limit.TokensAt(now) < 1 {
 		return api.Errorf(api.CodeRateLimited, "too many wrong tokens from this address").WithHint("wait a minute")
 	}
 	return nil
 }
 
 // failed counts a failure.
-func (g *guesses) failed(r *http.Request) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := time.Now()
-	g.of(hostOf(r), now).AllowN(now, 1)
-}
+func (g *guesses) failed(r *http.Request) { g.allow(hostOf(r), time.Now(), guessesPerMinute, guessBurst) }
 
+// hostOf names who calls by address; of IPv6 by the network of a site, whose
+// addresses are all one machine's for the asking.
 func hostOf(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
-	return host
+	ip, err := netip.ParseAddr(host)
+	if err != nil || ip.Unmap().Is4() {
+		return host
+	}
+	site, err := ip.Prefix(64)
+	if err != nil {
+		return host
+	}
+	return site.String()
 }

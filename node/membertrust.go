@@ -28,7 +28,7 @@ func (n *Node) tellTrust(r *http.Request, id pki.Identity, req *api.PollRequest,
 	}
 	agent, _ := n.state().Agent(id.ID)
 	if agent.Machine != "" && req.Trust.Machine != agent.Machine {
-		n.auditLater(r.Context(), "agent "+id.ID, "machine refused", id.ID, "the disk of an agent runs on another machine", r.RemoteAddr)
+		n.auditEvent(r, "agent "+id.ID, "machine refused", id.ID, "the disk of an agent runs on another machine")
 		return api.Errorf(api.CodeDenied, "agent %s was enrolled on another machine", id.ID).
 			WithHint("enrol this machine with a token and a data directory of its own")
 	}
@@ -55,9 +55,11 @@ func (n *Node) tellTrust(r *http.Request, id pki.Identity, req *api.PollRequest,
 	if news.AuthoritiesVersion != 0 || news.RevokedVersion != 0 || news.Certificate != nil {
 		resp.Trust = &news
 	}
-	n.confirm(state.Confirmation{ID: id.ID, Version: req.Trust.Authorities, Issuer: pki.Issuer(r.TLS.PeerCertificates[0])})
+	if req.Trust.Authorities == cluster.CAVersion { // anything else confirms nothing, and would fill the log
+		n.confirm(state.Confirmation{ID: id.ID, Version: cluster.CAVersion, Issuer: pki.Issuer(r.TLS.PeerCertificates[0])})
+	}
 	for _, i := range req.Incidents {
-		n.auditLater(r.Context(), "agent "+id.ID, "refused: "+i.Class, i.Command, i.Detail+" (from "+i.Node+")", r.RemoteAddr)
+		n.auditEvent(r, "agent "+id.ID, "refused: "+i.Class, i.Command, i.Detail+" (from "+i.Node+")")
 	}
 	return nil
 }

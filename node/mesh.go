@@ -32,14 +32,20 @@ type mesh struct {
 	log       hclog.Logger
 	limiter   *rate.Limiter
 	protocols map[string]*protoListener
+	live      liveConns
 	wg        sync.WaitGroup
+
+	// enrolled says whether a member is enrolled with the key of its
+	// certificate. It is set once the replicated state can be read.
+	enrolled func(ctx context.Context, id pki.Identity, keyID string) error
+	ready    chan struct{} // closed once enrolled is set
 }
 
 func newMesh(ln net.Listener, creds *pki.Credentials, log hclog.Logger) *mesh {
 	m := &mesh{
 		ln: ln, creds: creds, log: log,
 		limiter:   rate.NewLimiter(handshakesPerSecond, handshakeBurst),
-		protocols: map[string]*protoListener{},
+		protocols: map[string]*protoListener{}, ready: make(chan struct{}),
 	}
 	for _, p := range []string{pki.ALPNHTTP, pki.ALPNRaft, pki.ALPNGossip, pki.ALPNSwarm} {
 		m.protocols[p] = newProtoListener(ln.Addr())
@@ -83,7 +89,8 @@ func (m *mesh) run(ctx context.Context) error {
 }
 
 func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
-	conn := tls.Server(ratelimit.NewConn(raw), conf)
+	tracked := m.live.track(raw)
+	conn := tls.Server(ratelimit.NewConn(tracked), conf)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -91,8 +98,9 @@ func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
 		_ = conn.Close()
 		return
 	}
+	tracked.belongsTo(conn)
 	proto := conn.ConnectionState().NegotiatedProtocol
-	if err := mayspeak(conn, proto); err != nil {
+	if err := m.mayspeak(ctx, conn, proto); err != nil {
 		m.log.Warn("mesh connection refused", "remote", raw.RemoteAddr().String(), "protocol", proto, "error", err)
 		_ = conn.Close()
 		return
@@ -104,8 +112,9 @@ func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
 }
 
 // mayspeak keeps agents off Raft and gossip, and strangers off all but HTTP,
-// where the routes decide.
-func mayspeak(conn *tls.Conn, proto string) error {
+// where the routes decide. A certificate of the cluster's CA alone does not make
+// a node: who once stole the CA's key could sign one for itself.
+func (m *mesh) mayspeak(ctx context.Context, conn *tls.Conn, proto string) error {
 	if proto == pki.ALPNHTTP || proto == "" {
 		return nil
 	}
@@ -113,10 +122,31 @@ func mayspeak(conn *tls.Conn, proto string) error {
 	if err != nil {
 		return err
 	}
-	if id.Role == pki.RoleNode || proto == pki.ALPNSwarm {
+	if proto == pki.ALPNSwarm {
 		return nil
 	}
-	return fmt.Errorf("%s %s may not speak %s", id.Role, id.ID, proto)
+	if id.Role != pki.RoleNode {
+		return fmt.Errorf("%s %s may not speak %s", id.Role, id.ID, proto)
+	}
+	select {
+	case <-m.ready:
+		return m.enrolled(ctx, id, keyIDOf(conn))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// keyIDOf names the key at the other end; empty for a stranger.
+func keyIDOf(conn *tls.Conn) string {
+	certs := conn.ConnectionState().PeerCertificates
+	if len(certs) == 0 {
+		return ""
+	}
+	id, err := pki.KeyID(certs[0].PublicKey)
+	if err != nil {
+		return ""
+	}
+	return id
 }
 
 // dial opens an authenticated connection to another node.
@@ -130,11 +160,13 @@ func (m *mesh) dial(ctx context.Context, addr, proto string) (*tls.Conn, error) 
 	if proto == pki.ALPNSwarm {
 		conf = m.creds.PeerClientTLS(proto)
 	}
-	conn := tls.Client(ratelimit.NewConn(raw), conf)
+	tracked := m.live.track(raw)
+	conn := tls.Client(ratelimit.NewConn(tracked), conf)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
+		_ = tracked.Close()
 		return nil, fmt.Errorf("handshake with %s: %w", addr, err)
 	}
+	tracked.belongsTo(conn)
 	return conn, nil
 }
 

@@ -70,6 +70,7 @@ type Node struct {
 	guesses                  guesses
 	confirmed                confirmations
 	auditQueue               auditQueue
+	auditEvents              eventRates
 }
 
 // New returns a node that does nothing until Run.
@@ -238,6 +239,9 @@ func (n *Node) openCluster(ctx context.Context, b *birth) (err error) {
 	if err != nil {
 		return fmt.Errorf("open cluster state: %w", err)
 	}
+	n.creds.SetRevoked(n.revoked)
+	n.mesh.enrolled = n.enrolledNode
+	close(n.mesh.ready)
 	if b == nil {
 		return nil
 	}

@@ -37,15 +37,18 @@ func (n *Node) nodes() []api.Node {
 func (n *Node) listNodes(*http.Request) (any, error) { return n.nodes(), nil }
 
 // removeNode takes a node out of the cluster for good. The leader then takes
-// it out of the Raft configuration, and no route lets it in any more.
+// it out of the Raft configuration, and no route lets it in any more. A stolen
+// node runs on: it is shut out while it does.
 func (n *Node) removeNode(r *http.Request) (any, error) {
 	id := r.PathValue("id")
 	if _, ok := n.state().Node(id); !ok {
 		return nil, api.Errorf(api.CodeNotFound, "there is no node %q", id).WithHint("redflag nodes")
 	}
+	stolen := r.URL.Query().Get("stolen") == "true"
 	for _, m := range n.nodes() {
-		if m.ID == id && m.Alive {
-			return nil, api.Errorf(api.CodeConflict, "node %s is alive", id).WithHint("stop it first")
+		if m.ID == id && m.Alive && !stolen {
+			return nil, api.Errorf(api.CodeConflict, "node %s is alive", id).
+				WithHint("stop it first; if somebody else has it: redflag nodes remove %s --stolen", id)
 		}
 	}
 	if _, err := n.propose(r.Context(), state.TypeRemoveNode, state.RemoveNode{ID: id}); err != nil {

@@ -73,9 +73,11 @@ func (n *Node) login(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	op, hash, err := n.authenticate(req.Token)
-	if err != nil {
+	if api.CodeOf(err) == api.CodeUnauthenticated {
 		n.guesses.failed(r)
-		n.auditLater(r.Context(), "stranger", "login refused", "", err.Error(), r.RemoteAddr)
+		n.auditEvent(r, "stranger", "login refused", "", err.Error())
+	}
+	if err != nil {
 		return nil, err
 	}
 	claims := sessionClaims{Operator: op.ID, Secret: fingerprint(hash), Expires: time.Now().Add(sessionLife).UTC(), Nonce: pki.NewSecret()}
@@ -87,7 +89,7 @@ func (n *Node) login(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	http.SetCookie(w, n.cookie(r, cookie, claims.Expires))
-	n.auditLater(r.Context(), op.ID, "login", "", "", r.RemoteAddr)
+	n.auditLater(r, op.ID, "login", "", "")
 	return n.sessionOf(op, claims)
 }
 
@@ -166,9 +168,11 @@ func (n *Node) showSession(r *http.Request) (any, error) {
 
 // logout ends the session in this browser.
 func (n *Node) logout(w http.ResponseWriter, r *http.Request) (any, error) {
-	if _, _, err := n.openSession(r); err != nil {
+	op, _, err := n.openSession(r)
+	if err != nil {
 		return nil, err
 	}
+	n.auditLater(r, op.ID, "logout", "", "")
 	gone := n.cookie(r, "", time.Unix(0, 0)) //nolint:gosec // as above
 	gone.MaxAge = -1
 	http.SetCookie(w, gone)

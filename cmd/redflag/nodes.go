@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -38,23 +39,30 @@ func newNodesCommand() *cobra.Command {
 	}
 	addClientFlags(cmd)
 	addJSONFlag(cmd)
-	cmd.AddCommand(&cobra.Command{
+	cmd.AddCommand(newNodesRemove())
+	return cmd
+}
+
+func newNodesRemove() *cobra.Command {
+	var stolen bool
+	cmd := &cobra.Command{
 		Use:     "remove ID",
-		Short:   "Take a stopped node out of the cluster for good",
-		Example: "  redflag nodes remove us-2",
+		Short:   "Take a stopped or stolen node out of the cluster for good",
+		Example: "  redflag nodes remove us-2\n  redflag nodes remove us-2 --stolen",
 		Args:    exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := connect(cmd)
 			if err != nil {
 				return err
 			}
-			if err := client.Do(cmd.Context(), http.MethodDelete, "/v1/nodes/"+url.PathEscape(args[0]), nil, nil); err != nil {
+			if err := client.Do(cmd.Context(), http.MethodDelete, "/v1/nodes/"+url.PathEscape(args[0])+"?stolen="+strconv.FormatBool(stolen), nil, nil); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "node %s is removed; it can only come back with a new token and an empty data directory\n", args[0])
 			return err
 		},
-	})
+	}
+	cmd.Flags().BoolVar(&stolen, "stolen", false, "shut it out although it runs: somebody else has it")
 	return cmd
 }
 

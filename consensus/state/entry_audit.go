@@ -107,8 +107,8 @@ func (e PutOperator) apply(t *tx) []*api.Error {
 	return one(nil)
 }
 
-// RevokeOperator ends an operator's token. The founder's ends only while another
-// admin is left.
+// RevokeOperator ends an operator's token. The last admin's does not end: nobody
+// could make another.
 type RevokeOperator struct {
 	ID string `cbor:"1,keyasint"`
 }
@@ -124,10 +124,14 @@ func (e RevokeOperator) apply(t *tx) []*api.Error {
 	if !t.get(key, &row) {
 		return one(api.Errorf(api.CodeNotFound, "operator %q is not known", e.ID))
 	}
-	if row.Operator.RevokedAt.IsZero() {
-		row.Operator.RevokedAt = t.now
-		t.put(key, row)
+	if !row.Operator.RevokedAt.IsZero() {
+		return one(nil)
 	}
+	if row.Operator.Role == api.OperatorAdmin && row.Operator.Live(t.now) && t.admins() == 1 {
+		return one(lastAdmin())
+	}
+	row.Operator.RevokedAt = t.now
+	t.put(key, row)
 	return one(nil)
 }
 
@@ -136,7 +140,26 @@ func (t *tx) revokeFounder() *api.Error {
 	if !t.get(keyCluster, &c) {
 		return notFounded()
 	}
+	if len(c.OperatorTokenHash) > 0 && t.admins() == 1 {
+		return lastAdmin()
+	}
+	c.OperatorTokenHash = nil
+	t.put(keyCluster, c)
+	return nil
+}
+
+func lastAdmin() *api.Error {
+	return api.Errorf(api.CodeConflict, "no other admin is left").
+		WithHint("make one first: redflag operator create NAME --role admin")
+}
+
+// admins counts the tokens of admins that are valid, the founder's among them.
+func (t *tx) admins() int {
 	admins := 0
+	var c Cluster
+	if t.get(keyCluster, &c) && len(c.OperatorTokenHash) > 0 {
+		admins++
+	}
 	from, to := kindSpan(keyOperator)
 	if t.err == nil {
 		t.err = scanRows(t.batch, from, to, func(_, v []byte) (bool, error) {
@@ -148,13 +171,7 @@ func (t *tx) revokeFounder() *api.Error {
 			return true, err
 		})
 	}
-	if admins == 0 {
-		return api.Errorf(api.CodeConflict, "no other admin is left").
-			WithHint("make one first: redflag operator create NAME --role admin")
-	}
-	c.OperatorTokenHash = nil
-	t.put(keyCluster, c)
-	return nil
+	return admins
 }
 
 // Operators returns the operators in order of their ids.
