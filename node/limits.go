@@ -82,7 +82,9 @@ func (g *guesses) spent(r *http.Request) error {
 }
 
 // failed counts a failure.
-func (g *guesses) failed(r *http.Request) { g.allow(hostOf(r), time.Now(), guessesPerMinute, guessBurst) }
+func (g *guesses) failed(r *http.Request) {
+	g.allow(hostOf(r), time.Now(), guessesPerMinute, guessBurst)
+}
 
 // hostOf names who calls by address; of IPv6 by the network of a site, whose
 // addresses are all one machine's for the asking.
