@@ -15,7 +15,7 @@ func (n *Node) saveSnapshot(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.auditLater(r.Context(), operator(r), r.Pattern, r.URL.Path, fmt.Sprintf("%d bytes", s.Size()), r.RemoteAddr)
+	n.auditLater(r, operator(r), r.Pattern, r.URL.Path, fmt.Sprintf("%d bytes", s.Size()))
 	name := fmt.Sprintf("redflag-%s-%s.snapshot", n.cfg.ID, time.Now().UTC().Format("20060102T150405"))
 	return stream{name: name, size: s.Size(), write: s.Write, close: s.Close}, nil
 }
