@@ -84,8 +84,9 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	id := creds.Identity()
 	nodes := newNodeList(id.Region, a.cfg.Nodes, known.Nodes)
 	mesh := a.newMesh(creds, nodes)
+	mesh.timeout = min(callTimeout, a.cfg.Patience)
 	defer mesh.close()
-	swarm := &swarm{cfg: &a.cfg, creds: creds, limits: limits, mesh: mesh, log: a.log.Named("swarm")}
+	swarm := &swarm{cfg: &a.cfg, creds: creds, limits: limits, mesh: mesh, log: a.log.Named("swarm"), refused: member.refused}
 	defer func() { _ = swarm.close() }()
 	if err := a.resumeSwarm(ctx, swarm, store); err != nil {
 		return err
@@ -113,7 +114,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	if poller.logs = logs; logs != nil {
 		logs.apply(known.Settings.Settings())
 	}
-	poller.executor.refused = member.refused
+	poller.executor.refused, poller.executor.patience = member.refused, a.cfg.Patience
 	if poller.executor.labels, err = loadLabels(a.cfg.DataDir); err != nil {
 		return err
 	}

@@ -78,7 +78,8 @@ func (j *journal) cancel(commandID string) error {
 			}
 		}
 		if e.Final != nil {
-			return enqueueOnce(tx, *e.Final)
+			_, err := enqueueOnce(tx, *e.Final)
+			return err
 		}
 		report := newReport(commandID, api.StateCancelled)
 		e.State, e.Final = api.StateCancelled, &report
@@ -112,7 +113,8 @@ func (j *journal) refuseCancel(commandID, reason string) error {
 				return err
 			}
 		}
-		return enqueueOnce(tx, *e.Refused)
+		_, err = enqueueOnce(tx, *e.Refused)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("journal refusal for command %s: %w", commandID, err)

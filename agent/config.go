@@ -3,6 +3,7 @@ package agent
 import (
 	"net"
 	"os"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -43,6 +44,9 @@ type Config struct {
 	// bytes, 0 for any amount. One is always kept.
 	KeepVersions   int
 	VersionsBudget int64
+	// Patience is how long a command goes on without a node or a byte before it
+	// fails; 0 means half an hour: machines sleep, and sites lose their link.
+	Patience time.Duration
 	// Executable is the file that runs this process; empty means to find out.
 	Executable string
 	// Debug keeps debug lines in the log whatever the settings say.
@@ -62,6 +66,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.KeepVersions == 0 {
 		c.KeepVersions = keepBefore
+	}
+	if c.Patience == 0 {
+		c.Patience = patience
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

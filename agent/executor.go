@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	// patience is how long a command goes on without a node or a byte before
-	// it fails: machines sleep, and sites lose their link for a while.
+	// patience is the default of Config.Patience.
 	patience = 30 * time.Minute
 	// lagPatience covers what a node that is behind the others makes look like
 	// a replay of older metadata.
@@ -180,6 +179,9 @@ func (e *executor) conclude(log hclog.Logger, en *entry, err error) error {
 		}
 		if failure.Class == api.ErrorVerify || failure.Class == api.ErrorDowngrade {
 			e.refused(api.Incident{Class: string(failure.Class), Detail: failure.Message, Command: en.Command.ID})
+		}
+		if failure.Class == api.ErrorNetwork { // whoever withholds, by force or by accident
+			e.refused(api.Incident{Class: "withheld", Detail: failure.Message, Command: en.Command.ID})
 		}
 		log.Error("command failed", "state", string(state), "class", failure.Class, telemetry.KeyError, err)
 		return e.journal.end(en, state, failure)

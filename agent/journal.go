@@ -57,12 +57,20 @@ type journal struct {
 // close releases the file.
 func (j *journal) close() error { return j.db.Close() }
 
-// accept takes in the commands of a poll. It returns how many are new, and
-// how many had ended: of those the final report is in the outbox again. A
-// command that is held already changes nothing.
-func (j *journal) accept(cmds []api.Command) (fresh, repeats int, err error) {
+// taken is what became of the commands of a poll.
+type taken struct {
+	fresh   int // new ones
+	repeats int // ended ones, the final reports of which are in the outbox again
+	// replayed are those of the repeats whose final report a node has had: no
+	// node has a reason to hand them out.
+	replayed []string
+}
+
+// accept takes in the commands of a poll. A command that is held already
+// changes nothing.
+func (j *journal) accept(cmds []api.Command) (out taken, err error) {
 	if len(cmds) == 0 {
-		return 0, 0, nil
+		return out, nil
 	}
 	err = j.db.Update(func(tx *bolt.Tx) error {
 		for _, cmd := range cmds {
@@ -71,11 +79,14 @@ func (j *journal) accept(cmds []api.Command) (fresh, repeats int, err error) {
 			case err != nil:
 				return err
 			case e == nil:
-				fresh++
+				out.fresh++
 				err = hold(tx, cmd)
 			case e.Final != nil:
-				repeats++
-				err = enqueueOnce(tx, *e.Final)
+				out.repeats++
+				var again bool
+				if again, err = enqueueOnce(tx, *e.Final); again {
+					out.replayed = append(out.replayed, cmd.ID)
+				}
 			}
 			if err != nil {
 				return err
@@ -84,9 +95,9 @@ func (j *journal) accept(cmds []api.Command) (fresh, repeats int, err error) {
 		return nil
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("journal commands: %w", err)
+		return taken{}, fmt.Errorf("journal commands: %w", err)
 	}
-	return fresh, repeats, nil
+	return out, nil
 }
 
 func hold(tx *bolt.Tx, cmd api.Command) error {

@@ -27,13 +27,14 @@ const (
 // mesh speaks to nodes, one at a time and the best one first. It is safe for
 // concurrent use.
 type mesh struct {
-	nodes *nodeList
-	http  *http.Client
-	log   hclog.Logger
+	nodes   *nodeList
+	http    *http.Client
+	log     hclog.Logger
+	timeout time.Duration // of one request to one node
 }
 
 func newMesh(nodes *nodeList, conf func() *tls.Config, log hclog.Logger) *mesh {
-	return &mesh{nodes: nodes, http: httpClient(conf), log: log}
+	return &mesh{nodes: nodes, http: httpClient(conf), log: log, timeout: callTimeout}
 }
 
 // httpClient speaks HTTP/1.1 over connections that live from poll to poll.
@@ -89,7 +90,7 @@ func (m *mesh) each(ctx context.Context, movesOn func(error) bool, call func(con
 }
 
 func (m *mesh) one(ctx context.Context, n api.NodeAddr, call func(context.Context, api.NodeAddr, *api.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	return call(ctx, n, m.client(n))
 }

@@ -63,19 +63,19 @@ func enqueue(tx *bolt.Tx, r api.Report) error {
 	return err
 }
 
-// enqueueOnce enqueues r unless it still waits.
-func enqueueOnce(tx *bolt.Tx, r api.Report) error {
+// enqueueOnce enqueues r unless it still waits, and reports whether it did not.
+func enqueueOnce(tx *bolt.Tx, r api.Report) (again bool, err error) {
 	waiting := false
-	err := walkOutbox(tx, func(_ []byte, o api.Report) error {
+	err = walkOutbox(tx, func(_ []byte, o api.Report) error {
 		if waiting = o.ID == r.ID; waiting {
 			return errStop
 		}
 		return nil
 	})
 	if err != nil || waiting {
-		return err
+		return false, err
 	}
-	return enqueue(tx, r)
+	return true, enqueue(tx, r)
 }
 
 func readOutbox(tx *bolt.Tx, limit int) (reports []api.Report, err error) {

@@ -181,7 +181,7 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 	if err := p.absorbTrust(resp); err != nil {
 		return err
 	}
-	fresh, repeats, err := p.journal.accept(onMyClock(p.trust.orders(resp.Commands), resp.Now, time.Now()))
+	took, err := p.journal.accept(onMyClock(p.trust.orders(resp.Commands), resp.Now, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -195,10 +195,13 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 		}
 		p.kick()
 	}
-	if fresh > 0 {
+	if took.fresh > 0 {
 		p.executor.nudge()
 	}
-	if repeats > 0 {
+	for _, id := range took.replayed {
+		p.trust.refused(api.Incident{Class: "replay", Command: id, Detail: "the command has ended and was reported: it does not run again"})
+	}
+	if took.repeats > 0 {
 		p.kick() // their final reports wait again
 	}
 	p.lastIndex = max(p.lastIndex, resp.Index)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type swarm struct {
 	limits *limits
 	mesh   *mesh
 	log    hclog.Logger
+	// refused remembers a piece that was not what was signed.
+	refused func(api.Incident)
 
 	mu     sync.Mutex
 	opened *p2p.Swarm
@@ -54,7 +57,7 @@ func (s *swarm) get(ctx context.Context) (*p2p.Swarm, error) {
 		Upload:     s.limits.upload,
 		Download:   s.limits.download,
 		SiteUpload: s.limits.siteUpload, SiteDownload: s.limits.siteDownload,
-		Logger: s.log,
+		Corrupt: s.corrupt, Logger: s.log,
 	})
 	if err != nil {
 		_ = ln.Close()
@@ -63,6 +66,14 @@ func (s *swarm) get(ctx context.Context) (*p2p.Swarm, error) {
 	s.opened, s.port = opened, ln.Addr().(*net.TCPAddr).Port
 	s.log.Info("swarm opened", "port", s.port)
 	return opened, nil
+}
+
+// corrupt tells who had a hand in a piece that is not what was signed.
+func (s *swarm) corrupt(infoHash string, piece int, senders []string) {
+	s.refused(api.Incident{
+		Class: "piece", Node: strings.Join(senders, " "),
+		Detail: fmt.Sprintf("piece %d of %s is not what was signed", piece, infoHash),
+	})
 }
 
 // resume gives again what an earlier life of the agent completed.

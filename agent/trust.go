@@ -161,7 +161,10 @@ func (m *membership) refused(i api.Incident) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.incidents) < api.MaxIncidents {
+	told := slices.ContainsFunc(m.incidents, func(o api.Incident) bool {
+		return o.Class == i.Class && o.Detail == i.Detail && o.Command == i.Command
+	})
+	if !told && len(m.incidents) < api.MaxIncidents {
 		m.incidents = append(m.incidents, i)
 	}
 }

@@ -128,6 +128,9 @@ func (sh *share) pieceCorrupt(index int) {
 		return
 	}
 	sh.s.log.Warn("piece failed its hash", keyInfoHash, sh.hex, keyPiece, index, keyPeers, senders)
+	if sh.s.cfg.Corrupt != nil {
+		sh.s.cfg.Corrupt(sh.hex, index, senders)
+	}
 	if suspect != "" {
 		sh.setAside(suspect)
 	}

@@ -40,7 +40,10 @@ type Config struct {
 	// SiteUpload and SiteDownload take their place on connections between
 	// agents of one site: as the tracker says, else the same /24 or /64.
 	SiteUpload, SiteDownload *ratelimit.Bucket
-	Logger                   hclog.Logger
+	// Corrupt is told of a piece that failed its hash, and of the peers that
+	// had sent a part of it. It must not block; nil to not be told.
+	Corrupt func(infoHash string, piece int, senders []string)
+	Logger  hclog.Logger
 }
 
 // Swarm fetches payloads from peers and serves them to peers. It is safe for

@@ -1,10 +1,12 @@
 package attack
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"redflag/api"
+	"redflag/p2p"
 	"redflag/trust"
 	"redflag/trust/pki"
 	"redflag/trust/trusttest"
@@ -35,7 +38,14 @@ func evil() trust.Target {
 	return trusttest.Target("app", "2.0.0", "app.bin", []byte("evil 2.0.0"), strings.Repeat("0", 40), 1<<18)
 }
 
-func (w *world) genuine() { w.publish("2.0.0", []byte("genuine 2.0.0"), false) }
+func (w *world) genuine() { w.publish("2.0.0", []byte("genuine 2.0.0")) }
+
+// answer takes the place of every metadata file.
+func (w *world) answer(stream func(http.ResponseWriter)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stream = stream
+}
 
 // replace serves bytes in the place of a file.
 func (w *world) replace(name string, data []byte) {
@@ -84,10 +94,25 @@ var metadataAttacks = []attackCase{
 	{"key compromise: a revoked key", func(w *world) { w.repo.ForgeWith(evil(), trusttest.RevokedKey) }, "verify", "not signed"},
 	{"key compromise: duplicate signature", func(w *world) { w.repo.ForgeWith(evil(), trusttest.SameSignatureTwice) }, "verify", "malformed"},
 	{"key compromise: duplicate key id", func(w *world) { w.repo.ForgeWith(evil(), trusttest.SameKeyTwice) }, "verify", "not signed"},
-	{"endless data: metadata", func(w *world) {
+	{"endless data: metadata too long by a byte", func(w *world) {
 		w.genuine()
 		w.replace("timestamp.json", make([]byte, trust.MaxTimestampLength+1))
 	}, "verify", "wrong length"},
+	{"endless data: metadata without end", func(w *world) {
+		w.genuine()
+		w.answer(func(rw http.ResponseWriter) {
+			for {
+				if _, err := rw.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		})
+	}, "verify", "wrong length"},
+	{"slow data: metadata", func(w *world) {
+		w.genuine()
+		w.patience = 2 * time.Second
+		w.answer(func(rw http.ResponseWriter) { drip(rw, []byte("{ ")) })
+	}, "withheld", "not available"},
 	{"wrong target: another path", func(w *world) {
 		t := evil()
 		t.Path = "app/9.9.9"
@@ -141,6 +166,25 @@ var orderAttacks = []attackCase{
 			c.Order.Signature = ed25519.Sign(key, append([]byte("redflag-order/1\x00"), c.Order.Payload...))
 		}
 	}, "order", "signature is wrong"},
+	{"arbitrary install: queue-only compromise", func(w *world) {
+		// The queue has a payload and a command for it. The operator has signed
+		// neither.
+		evil := []byte("evil 2.0.0")
+		torrent, err := p2p.MakeTorrent(bytes.NewReader(evil), int64(len(evil)))
+		require.NoError(w.t, err)
+		w.seed(torrent, evil)
+	}, "verify", "no such target"},
+	{"replay: an order from before a restart", func(w *world) {
+		w.genuine()
+		stop := w.start()
+		w.order("ca", "2.0.0")
+		w.carried("ca")
+		w.command(api.Command{ID: "cb:a1", RolloutID: "cb", Kind: api.KindRollback})
+		w.carried("cb")
+		w.until("the reports are settled", func() bool { return w.settled() })
+		w.kill(stop)
+		w.forge = func(c *api.Command) { c.Order = w.seen["ca:a1"] }
+	}, "replay", "has ended and was reported"},
 	{"replay: an order of last week", func(w *world) {
 		w.genuine()
 		w.forge = func(c *api.Command) {
@@ -179,31 +223,48 @@ func (w *world) resign(change func(*api.Command)) {
 }
 
 var payloadAttacks = []attackCase{
-	{"wrong target: payload of another hash", func(w *world) { w.publish("2.0.0", []byte("genuine 2.0.0"), true) }, "verify", "wrong hash"},
+	{"wrong target: payload of another hash", func(w *world) {
+		w.publishAs("2.0.0", []byte("genuine 2.0.0"), []byte("GENUINE 2.0.0"))
+	}, "verify", "wrong hash"},
+	{"arbitrary install: a poisoned piece", func(w *world) {
+		w.poison("2.0.0", bytes.Repeat([]byte("genuine 2.0.0 "), 1000))
+	}, "piece", "not what was signed"},
+	{"endless data: payload", func(w *world) {
+		w.patience = 2 * time.Second
+		w.publishAs("2.0.0", []byte("genuine 2.0.0"), bytes.Repeat([]byte("endless "), 1<<20))
+	}, "withheld", "nothing came"},
+	{"endless data: payload longer by a byte", func(w *world) {
+		w.publishAs("2.0.0", []byte("genuine 2.0.0"), []byte("genuine 2.0.0!"))
+	}, "verify", "expected dimensions"},
+	{"slow data: payload", func(w *world) {
+		w.patience = 2 * time.Second
+		w.dribble("2.0.0", []byte("genuine 2.0.0"))
+	}, "withheld", "nothing came"},
 }
 
 // TestAttackMatrix runs a real agent against each attack from each place that it
 // can come from. Each ends with the old version running, and with an incident
-// that the agent has reported for the audit log.
+// that the agent has reported. A real node then takes these reports: the table
+// says audited where its audit log has the incident.
 func TestAttackMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes about a minute")
 	}
 	base := honest(t)
 	var mu sync.Mutex
-	table := map[string]map[string]string{}
+	table := map[string]map[string]api.Incident{} // by row and column
 	t.Run("attacks", func(t *testing.T) {
 		run := func(column, region string, fromPeer bool, cases []attackCase) {
 			for _, tc := range cases {
 				t.Run(column+"/"+tc.name, func(t *testing.T) {
 					t.Parallel()
-					outcome := base.attack(t, region, fromPeer, tc)
+					incident := base.attack(t, region, fromPeer, tc)
 					mu.Lock()
 					defer mu.Unlock()
 					if table[tc.name] == nil {
-						table[tc.name] = map[string]string{}
+						table[tc.name] = map[string]api.Incident{}
 					}
-					table[tc.name][column] = outcome
+					table[tc.name][column] = incident
 				})
 			}
 		}
@@ -212,13 +273,15 @@ func TestAttackMatrix(t *testing.T) {
 		run("other region", "us", false, all)
 		run("peer", "eu", true, payloadAttacks)
 	})
-	printTable(t, table)
+	printTable(t, table, audited(t, table))
 }
 
-func (w *world) attack(t *testing.T, region string, fromPeer bool, tc attackCase) string {
+// attack returns what the agent told the node.
+func (w *world) attack(t *testing.T, region string, fromPeer bool, tc attackCase) api.Incident {
 	t.Helper()
 	c := w.copy(t, region)
 	c.fromPeer = fromPeer
+	defer c.diagnose()
 	tc.do(c)
 	stop := c.start()
 	c.order("c2", "2.0.0")
@@ -229,20 +292,24 @@ func (w *world) attack(t *testing.T, region string, fromPeer bool, tc attackCase
 	require.Equal(t, tc.class, incident.Class, incident.Detail)
 	require.Contains(t, incident.Detail, tc.detail)
 	require.NotEqual(t, api.StateSucceeded, c.reported("c2"))
-	return "old version, audited"
+	return incident
 }
 
-func printTable(t *testing.T, table map[string]map[string]string) {
+func printTable(t *testing.T, table map[string]map[string]api.Incident, audited map[string]bool) {
 	t.Helper()
-	t.Logf("%-52s %-22s %-22s %s", "ATTACK", "FROM A NODE", "FROM ANOTHER REGION", "FROM A PEER")
-	cell := func(s string) string {
-		if s == "" {
-			return "-"
-		}
-		return s
-	}
+	t.Logf("%-48s %-22s %-22s %s", "ATTACK", "FROM A NODE", "FROM ANOTHER REGION", "FROM A PEER")
 	for _, tc := range slices.Concat(metadataAttacks, orderAttacks, payloadAttacks) {
-		row := table[tc.name]
-		t.Logf("%-52s %-22s %-22s %s", tc.name, cell(row["node"]), cell(row["other region"]), cell(row["peer"]))
+		cell := func(column string) string {
+			switch _, ran := table[tc.name][column]; {
+			case !ran:
+				return "-"
+			case audited[tc.name+column]:
+				return "old version, audited"
+			default:
+				t.Errorf("%s from %s is not in the audit log", tc.name, column)
+				return "NOT AUDITED"
+			}
+		}
+		t.Logf("%-48s %-22s %-22s %s", tc.name, cell("node"), cell("other region"), cell("peer"))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -39,13 +40,17 @@ type world struct {
 	queue     []api.Command
 	forge     func(*api.Command)
 	fetch     func(name string) ([]byte, bool) // nil, or a file in place of the repository's
+	stream    func(http.ResponseWriter)        // nil, or what answers every request for metadata
 	reports   []api.Report
 	incidents []api.Incident
 	peers     []api.SwarmPeer
 	node      *pki.Credentials
 	addr      api.NodeAddr
 	polls     int
-	fromPeer  bool // payloads come from another agent
+	quiet     bool                  // the last poll had no report
+	fromPeer  bool                  // payloads come from another agent
+	patience  time.Duration         // of the agent; 0 for its own
+	seen      map[string]*api.Order // as they were handed out, by command
 }
 
 const secret = "attacksecret"
@@ -56,9 +61,9 @@ func honest(t *testing.T) *world {
 	t.Helper()
 	authority, err := pki.NewAuthority("attack", time.Now())
 	require.NoError(t, err)
-	w := &world{t: t, authority: authority, repo: trusttest.NewRepository(t), dataDir: t.TempDir()}
+	w := &world{t: t, authority: authority, repo: trusttest.NewRepository(t), dataDir: t.TempDir(), seen: map[string]*api.Order{}}
 	w.serve("eu")
-	w.publish("1.0.0", []byte("genuine 1.0.0"), false)
+	w.publish("1.0.0", []byte("genuine 1.0.0"))
 	stop := w.start()
 	w.order("c1", "1.0.0")
 	w.until("1.0.0 is installed", func() bool { return w.reported("c1") == api.StateSucceeded })
@@ -70,7 +75,7 @@ func honest(t *testing.T) *world {
 // copy makes the world of one attack, whose node stands in region.
 func (w *world) copy(t *testing.T, region string) *world {
 	t.Helper()
-	c := &world{t: t, authority: w.authority, repo: w.repo.Clone(t), dataDir: filepath.Join(t.TempDir(), "agent")}
+	c := &world{t: t, authority: w.authority, repo: w.repo.Clone(t), dataDir: filepath.Join(t.TempDir(), "agent"), seen: map[string]*api.Order{}}
 	require.NoError(t, os.CopyFS(c.dataDir, os.DirFS(w.dataDir)))
 	require.NoError(t, os.RemoveAll(filepath.Join(c.dataDir, "learnt.json")))
 	require.NoError(t, os.Chmod(filepath.Join(c.dataDir, "identity", pki.KeyFile), 0o600))
@@ -128,21 +133,38 @@ func (w *world) routes() http.Handler {
 		defer w.mu.Unlock()
 		return api.AnnounceResponse{Peers: w.peers, Size: 1, Interval: api.Duration(time.Second)}, nil
 	})
-	handle("GET /v1/tuf/{name}", func(r *http.Request) (any, error) {
+	mux.HandleFunc("GET /v1/tuf/{name}", func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
-		fetch := w.fetch
+		stream := w.stream
 		w.mu.Unlock()
-		if fetch != nil {
-			if b, ok := fetch(r.PathValue("name")); ok {
-				return b, nil
-			}
+		if stream != nil {
+			stream(rw)
+			return
 		}
-		if b := w.repo.File(r.PathValue("name")); b != nil {
-			return b, nil
-		}
-		return nil, api.Errorf(api.CodeNotFound, "no such file")
+		w.metadata(rw, r)
 	})
 	return mux
+}
+
+// metadata serves the repository, or what stands in the place of a file.
+func (w *world) metadata(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	fetch := w.fetch
+	w.mu.Unlock()
+	name := r.PathValue("name")
+	b := w.repo.File(name)
+	if fetch != nil {
+		if other, ok := fetch(name); ok {
+			b = other
+		}
+	}
+	if b == nil {
+		err := api.Errorf(api.CodeNotFound, "no such file")
+		rw.WriteHeader(err.Code.HTTPStatus())
+		_ = json.NewEncoder(rw).Encode(err)
+		return
+	}
+	_, _ = rw.Write(b)
 }
 
 func (w *world) enrol(r *http.Request) (any, error) {
@@ -164,6 +186,7 @@ func (w *world) poll(r *http.Request) (any, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.polls++
+	w.quiet = len(req.Reports) == 0
 	w.incidents = append(w.incidents, req.Incidents...)
 	resp := api.PollResponse{NextPoll: api.Duration(250 * time.Millisecond), Nodes: []api.NodeAddr{w.addr}, Index: uint64(w.polls)}
 	for _, rep := range req.Reports {
@@ -183,39 +206,43 @@ func (w *world) poll(r *http.Request) (any, error) {
 		if w.forge != nil {
 			w.forge(&cmd)
 		}
+		w.seen[cmd.ID] = cmd.Order
 		resp.Commands = append(resp.Commands, cmd)
 	}
 	return resp, nil
 }
 
-// publish signs a payload as the operator does. spoil puts another payload's
-// swarm behind the signature, as if SHA-1 had been broken.
-func (w *world) publish(version string, payload []byte, spoil bool) {
+// publish signs a payload as the operator does, and seeds it.
+func (w *world) publish(version string, payload []byte) { w.publishAs(version, payload, payload) }
+
+// publishAs puts another payload's swarm behind the signature, as if SHA-1 had
+// been broken.
+func (w *world) publishAs(version string, payload, served []byte) {
 	w.t.Helper()
-	torrent, err := p2p.MakeTorrent(bytes.NewReader(payload), int64(len(payload)))
+	torrent, err := p2p.MakeTorrent(bytes.NewReader(served), int64(len(served)))
 	require.NoError(w.t, err)
-	served := payload
-	if spoil {
-		served = bytes.ToUpper(payload)
-		torrent, err = p2p.MakeTorrent(bytes.NewReader(served), int64(len(served)))
-		require.NoError(w.t, err)
-	}
 	w.repo.Publish("app", version, "app.bin", payload, torrent.InfoHash, torrent.PieceLength)
-	w.seed(torrent, served, !w.fromPeer)
+	w.seed(torrent, served)
 }
 
-// seed gives a payload to the agent, from the node or from another agent.
-func (w *world) seed(torrent p2p.Torrent, payload []byte, fromNode bool) {
-	w.t.Helper()
-	role, id := pki.RoleNode, "n1"
-	if !fromNode {
-		role, id = pki.RoleAgent, "peer"
+// seeder is who gives payloads to the agent: the node or another agent.
+func (w *world) seeder() (pki.Role, string) {
+	if w.fromPeer {
+		return pki.RoleAgent, "peer"
 	}
+	return pki.RoleNode, "n1"
+}
+
+// seed gives a payload to the agent, and returns the folder it is served from.
+func (w *world) seed(torrent p2p.Torrent, payload []byte) (dir string) {
+	w.t.Helper()
+	role, id := w.seeder()
 	creds := w.member(role, id, "eu")
+	dir = w.t.TempDir()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(w.t, err)
 	swarm, err := p2p.New(p2p.Config{
-		Dir: w.t.TempDir(), Self: p2p.Peer{ID: id, Region: "eu", Node: fromNode},
+		Dir: dir, Self: p2p.Peer{ID: id, Region: "eu", Node: !w.fromPeer},
 		Listener: tlsListener{ln, creds.PeerServerTLS(pki.ALPNSwarm)},
 		Dial:     func(context.Context, string) (net.Conn, error) { return nil, net.ErrClosed },
 		Identify: func(c net.Conn) (p2p.Peer, error) {
@@ -232,9 +259,71 @@ func (w *world) seed(torrent p2p.Torrent, payload []byte, fromNode bool) {
 	require.NoError(w.t, swarm.Seed(torrent.InfoHash, func(context.Context, string, int64) (api.AnnounceResponse, error) {
 		return api.AnnounceResponse{Interval: api.Duration(time.Minute)}, nil
 	}))
+	w.meet(ln.Addr().String())
+	return dir
+}
+
+// meet makes the tracker send the agent to an address.
+func (w *world) meet(addr string) {
+	_, id := w.seeder()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.peers = []api.SwarmPeer{{ID: id, Node: fromNode, Addr: ln.Addr().String()}}
+	w.peers = []api.SwarmPeer{{ID: id, Node: !w.fromPeer, Addr: addr}}
+}
+
+// poison publishes a payload, and then changes what is served of it on disk.
+func (w *world) poison(version string, payload []byte) {
+	w.t.Helper()
+	torrent, err := p2p.MakeTorrent(bytes.NewReader(payload), int64(len(payload)))
+	require.NoError(w.t, err)
+	w.repo.Publish("app", version, "app.bin", payload, torrent.InfoHash, torrent.PieceLength)
+	dir := w.seed(torrent, payload)
+	files, err := filepath.Glob(filepath.Join(dir, "*", "data"))
+	require.NoError(w.t, err)
+	require.Len(w.t, files, 1)
+	require.NoError(w.t, os.WriteFile(files[0], bytes.ToUpper(payload), 0o600))
+}
+
+// dribble publishes a payload, and has somebody serve it who sends a byte now
+// and then.
+func (w *world) dribble(version string, payload []byte) {
+	w.t.Helper()
+	torrent, err := p2p.MakeTorrent(bytes.NewReader(payload), int64(len(payload)))
+	require.NoError(w.t, err)
+	w.repo.Publish("app", version, "app.bin", payload, torrent.InfoHash, torrent.PieceLength)
+	role, id := w.seeder()
+	creds := w.member(role, id, "eu")
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", creds.PeerServerTLS(pki.ALPNSwarm))
+	require.NoError(w.t, err)
+	var conns sync.WaitGroup
+	w.t.Cleanup(func() { _ = ln.Close(); conns.Wait() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() { drip(conn, []byte("\x13BitTorrent protocol")) })
+		}
+	}()
+	w.meet(ln.Addr().String())
+}
+
+// drip writes b over and over, a byte at a time, until the other end has had
+// enough.
+func drip(w io.Writer, b []byte) {
+	if c, ok := w.(io.Closer); ok {
+		defer c.Close()
+	}
+	for i := 0; ; i++ {
+		if _, err := w.Write(b[i%len(b) : i%len(b)+1]); err != nil {
+			return
+		}
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush()
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 type tlsListener struct {
@@ -250,10 +339,22 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	return tls.Server(ratelimit.NewConn(raw), l.conf), nil
 }
 
+// kill starts a new life of the agent from what is on disk at this moment, as
+// after a loss of power. The old one ends where it cannot touch that any more.
+func (w *world) kill(stop func()) {
+	w.t.Helper()
+	image := filepath.Join(w.t.TempDir(), "agent")
+	require.NoError(w.t, os.CopyFS(image, os.DirFS(w.dataDir)))
+	require.NoError(w.t, os.Chmod(filepath.Join(image, "identity", pki.KeyFile), 0o600))
+	stop()
+	w.dataDir = image
+}
+
 func (w *world) start() (stop func()) {
 	w.t.Helper()
 	a, err := agent.New(agent.Config{
-		ID: "a1", Region: "eu", Nodes: []string{w.addr.Addr}, DataDir: w.dataDir, SwarmAddr: "127.0.0.1:0", Version: "test",
+		Patience: w.patience,
+		ID:       "a1", Region: "eu", Nodes: []string{w.addr.Addr}, DataDir: w.dataDir, SwarmAddr: "127.0.0.1:0", Version: "test",
 		Token: pki.RegistrationToken{ID: "t-1", Secret: secret, CA: w.authority.PublicKey(), RootHash: trust.RootHash(w.repo.Root())}.Encode(),
 	})
 	require.NoError(w.t, err)
@@ -272,9 +373,20 @@ func (w *world) start() (stop func()) {
 }
 
 func (w *world) order(id, version string) {
+	w.command(api.Command{ID: id + ":a1", RolloutID: id, Kind: api.KindInstall, Version: version})
+}
+
+func (w *world) command(c api.Command) {
+	c.AgentID, c.Artifact = "a1", "app"
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queue = append(w.queue, api.Command{ID: id + ":a1", RolloutID: id, AgentID: "a1", Kind: api.KindInstall, Artifact: "app", Version: version})
+	w.queue = append(w.queue, c)
+}
+
+// carried waits until the agent has carried a command out.
+func (w *world) carried(id string) {
+	w.t.Helper()
+	w.until(id+" succeeds", func() bool { return w.reported(id) == api.StateSucceeded })
 }
 
 func (w *world) reported(id string) api.State {
@@ -287,6 +399,23 @@ func (w *world) reported(id string) api.State {
 		}
 	}
 	return state
+}
+
+// settled reports whether the last poll had nothing to report.
+func (w *world) settled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.quiet
+}
+
+// diagnose says what the agent told the node, when the test fails.
+func (w *world) diagnose() {
+	if !w.t.Failed() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.t.Logf("polls %d, incidents %+v, reports %+v, running %q", w.polls, w.incidents, w.reports, w.running())
 }
 
 func (w *world) incident() (api.Incident, bool) {
