@@ -15,7 +15,7 @@ ARGS       ?=
 
 DASHBOARD  := node/dashboard
 
-.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm fuzz clean package cross
+.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm fuzz fuzz-ci clean package cross
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -59,6 +59,22 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	  for f in $$(go test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} -fuzzminimizetime 20x $$pkg; \
 	  done; done
+
+# Every decoder that bytes reach before their sender has proved anything: what
+# strangers send to a node, and what nodes, who are not trusted, send to agents.
+FUZZ_CI := api:FuzzStrangersBody api:FuzzCorrelation \
+  trust/pki:FuzzOpenSession trust/pki:FuzzSplitOperatorToken trust/pki:FuzzParseRegistrationToken \
+  trust/pki:FuzzSign trust/pki:FuzzParseIdentity trust/pki:FuzzVerifyOrder \
+  trust:FuzzCheckRootUpdate trust:FuzzCheckTargets trust:FuzzTarget
+
+fuzz-ci: ## Fuzz each decoder that strangers reach, FUZZTIME each (default 20s), two side by side
+	@set -e; out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; cache=$$(go env GOCACHE)/fuzz; \
+	for pkg in $(sort $(foreach f,$(FUZZ_CI),$(firstword $(subst :, ,$(f))))); do \
+	  go test -c -fuzz Fuzz -o "$$out/$$(echo $$pkg | tr / -)" ./$$pkg; done; \
+	printf '%s\n' $(FUZZ_CI) | xargs -P 2 -I{} sh -c 'set -e; f={}; pkg=$${f%:*}; name=$${f#*:}; cd $$pkg; \
+	  log='"$$out"'/$$name.log; if '"$$out"'/$$(echo $$pkg | tr / -) -test.run "^$$" -test.fuzz "^$$name$$" \
+	    -test.fuzztime '"$${FUZZTIME:-20s}"' -test.fuzzminimizetime 20x -test.parallel 1 -test.fuzzcachedir '"$$cache"'/redflag/$$pkg >$$log 2>&1; \
+	  then echo "$$pkg $$name: $$(grep -o "execs: [0-9]*" $$log | tail -1)"; else cat $$log; exit 1; fi'
 
 package: build $(GOBIN)/nfpm ## Build dist/*.deb and dist/*.rpm for this kind of machine
 	mkdir -p dist

@@ -159,7 +159,7 @@ func (n *Node) caller(r *http.Request) (api.Operator, error) {
 
 // authenticate returns who a token speaks for, and the hash of its secret.
 func (n *Node) authenticate(token string) (api.Operator, []byte, error) {
-	id, secret, named := splitOperatorToken(token)
+	id, secret, named := pki.SplitOperatorToken(token)
 	if !named {
 		id, secret = api.Founder, token
 	}

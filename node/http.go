@@ -173,16 +173,11 @@ func (n *Node) public(ctx context.Context, err error) *api.Error {
 
 // body decodes exactly one JSON value without unknown fields.
 func body(r *http.Request, into any) error {
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
+	if err := api.Decode(r.Body, into); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return err
 		}
 		return api.Errorf(api.CodeInvalid, "the body is not the JSON that %s wants: %v", r.URL.Path, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return api.Errorf(api.CodeInvalid, "the body goes on after the JSON value")
 	}
 	return nil
 }

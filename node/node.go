@@ -71,6 +71,7 @@ type Node struct {
 	confirmed                confirmations
 	auditQueue               auditQueue
 	auditEvents              eventRates
+	sessions                 *pki.Sessions
 }
 
 // New returns a node that does nothing until Run.
@@ -123,6 +124,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.sealer, err = pki.NewSealer(n.sealingKey); err != nil {
 		return fmt.Errorf("load sealing key: %w", err)
+	}
+	if n.sessions, err = pki.NewSessions(n.sealingKey); err != nil {
+		return err
 	}
 	if err := n.reviveIdentity(); err != nil {
 		return err

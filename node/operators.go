@@ -2,7 +2,6 @@ package node
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"redflag/api"
@@ -36,27 +35,10 @@ func (n *Node) createOperator(r *http.Request) (any, error) {
 	}
 	op, _, _ := n.state().Operator(req.ID)
 	telemetry.For(r.Context(), n.log).Info("operator created", "operator", op.ID, "role", string(op.Role))
-	return api.CreateOperatorResponse{Operator: op, Token: operatorToken(op.ID, secret)}, nil
+	return api.CreateOperatorResponse{Operator: op, Token: pki.OperatorToken(op.ID, secret)}, nil
 }
 
 func (n *Node) revokeOperator(r *http.Request) (any, error) {
 	_, err := n.propose(r.Context(), state.TypeRevokeOperator, state.RevokeOperator{ID: r.PathValue("id")})
 	return nil, err
-}
-
-// operatorPrefix tells an operator's token from the founder's, which has no
-// name in it.
-const operatorPrefix = "rfo."
-
-func operatorToken(id, secret string) string { return operatorPrefix + id + "." + secret }
-
-// splitOperatorToken returns the parts of an operator's token; an id may have
-// dots.
-func splitOperatorToken(token string) (id, secret string, ok bool) {
-	rest, ok := strings.CutPrefix(token, operatorPrefix)
-	i := strings.LastIndexByte(rest, '.')
-	if !ok || i < 0 {
-		return "", "", false
-	}
-	return rest[:i], rest[i+1:], true
 }

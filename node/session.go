@@ -1,14 +1,8 @@
 package node
 
 import (
-	"crypto/hkdf"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"redflag/api"
@@ -21,33 +15,6 @@ const (
 	sessionLife = 12 * time.Hour
 	csrfHeader  = "X-CSRF-Token"
 )
-
-// sessionClaims is what a session cookie carries. It is signed with a key that
-// every node derives from the sealing key, so that any of them knows it.
-type sessionClaims struct {
-	Operator string    `json:"o"`
-	Secret   string    `json:"s"` // of the token: a new token for the name ends its sessions
-	Expires  time.Time `json:"e"`
-	Nonce    string    `json:"n"`
-}
-
-func (n *Node) sessionKey(purpose string) ([]byte, error) {
-	key, err := hkdf.Key(sha256.New, n.sealingKey, nil, "redflag session "+purpose, sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("derive session key: %w", err)
-	}
-	return key, nil
-}
-
-func (n *Node) sessionMAC(purpose, text string) (string, error) {
-	key, err := n.sessionKey(purpose)
-	if err != nil {
-		return "", err
-	}
-	mac := hmac.New(sha256.New, key)
-	_, _ = mac.Write([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), nil
-}
 
 // serveCookies serves a handler that sets a cookie. Other sites may not call it
 // at all: a browser says where a request comes from.
@@ -80,17 +47,17 @@ func (n *Node) login(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	claims := sessionClaims{Operator: op.ID, Secret: fingerprint(hash), Expires: time.Now().Add(sessionLife).UTC(), Nonce: pki.NewSecret()}
+	claims := pki.SessionClaims{Operator: op.ID, Secret: fingerprint(hash), Expires: time.Now().Add(sessionLife).UTC(), Nonce: pki.NewSecret()}
 	if !op.ExpiresAt.IsZero() && op.ExpiresAt.Before(claims.Expires) {
 		claims.Expires = op.ExpiresAt
 	}
-	cookie, err := n.sealSession(claims)
+	cookie, err := n.sessions.Seal(claims)
 	if err != nil {
 		return nil, err
 	}
 	http.SetCookie(w, n.cookie(r, cookie, claims.Expires))
 	n.auditLater(r, op.ID, "login", "", "")
-	return n.sessionOf(op, claims)
+	return n.sessionOf(op, claims), nil
 }
 
 func fingerprint(hash []byte) string {
@@ -106,53 +73,30 @@ func (n *Node) cookie(r *http.Request, value string, expires time.Time) *http.Co
 	}
 }
 
-func (n *Node) sessionOf(op api.Operator, c sessionClaims) (api.Session, error) {
-	csrf, err := n.sessionMAC("csrf", c.Nonce)
-	return api.Session{Operator: op, CSRF: csrf, ExpiresAt: c.Expires}, err
-}
-
-func (n *Node) sealSession(c sessionClaims) (string, error) {
-	b, err := json.Marshal(c) //nolint:gosec // a fingerprint of the hash, not the secret
-	if err != nil {
-		return "", err
-	}
-	text := base64.RawURLEncoding.EncodeToString(b)
-	mac, err := n.sessionMAC("cookie", text)
-	return text + "." + mac, err
+func (n *Node) sessionOf(op api.Operator, c pki.SessionClaims) api.Session {
+	return api.Session{Operator: op, CSRF: n.sessions.CSRF(c), ExpiresAt: c.Expires}
 }
 
 // openSession returns who a session cookie speaks for. A request that changes
 // something must carry the session's CSRF token in a header, which no other
 // site can make a browser send.
-func (n *Node) openSession(r *http.Request) (api.Operator, sessionClaims, error) {
-	var c sessionClaims
+func (n *Node) openSession(r *http.Request) (api.Operator, pki.SessionClaims, error) {
 	ended := api.Errorf(api.CodeUnauthenticated, "the session has ended").WithHint("log in again")
 	cookie, err := r.Cookie(sessionCookie)
-	if err != nil || len(cookie.Value) > 2048 {
-		return api.Operator{}, c, ended
-	}
-	text, mac, _ := strings.Cut(cookie.Value, ".")
-	want, err := n.sessionMAC("cookie", text)
 	if err != nil {
-		return api.Operator{}, c, err
+		return api.Operator{}, pki.SessionClaims{}, ended
 	}
-	b, decodeErr := base64.RawURLEncoding.DecodeString(text)
-	if !hmac.Equal([]byte(mac), []byte(want)) || decodeErr != nil || json.Unmarshal(b, &c) != nil || time.Now().After(c.Expires) {
+	c, err := n.sessions.Open(cookie.Value, time.Now())
+	if err != nil {
 		return api.Operator{}, c, ended
 	}
 	op, hash, ok := n.operator(c.Operator)
 	if !ok || !op.Live(time.Now()) || fingerprint(hash) != c.Secret {
 		return api.Operator{}, c, ended
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		csrf, err := n.sessionMAC("csrf", c.Nonce)
-		if err != nil {
-			return op, c, err
-		}
-		if !hmac.Equal([]byte(r.Header.Get(csrfHeader)), []byte(csrf)) {
-			return op, c, api.Errorf(api.CodeDenied, "the request does not carry the session's CSRF token").
-				WithHint("send it in the header %s; GET /v1/session has it", csrfHeader)
-		}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !n.sessions.IsCSRF(c, r.Header.Get(csrfHeader)) {
+		return op, c, api.Errorf(api.CodeDenied, "the request does not carry the session's CSRF token").
+			WithHint("send it in the header %s; GET /v1/session has it", csrfHeader)
 	}
 	return op, c, nil
 }
@@ -163,7 +107,7 @@ func (n *Node) showSession(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n.sessionOf(op, claims)
+	return n.sessionOf(op, claims), nil
 }
 
 // logout ends the session in this browser.

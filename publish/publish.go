@@ -46,6 +46,8 @@ type Publisher struct {
 	Keys   *signing.Repository
 	// Dir is the folder of Keys, where what waits for signatures is staged.
 	Dir string
+	// For says which machines may install it; nil for all. It is signed.
+	For *api.TargetFor
 	// Progress is told how far a step is, in bytes; nil to not be told.
 	Progress func(step Step, done, total int64)
 }
@@ -100,7 +102,7 @@ func (p *Publisher) File(ctx context.Context, path, name, version string, how *a
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	target.Custom.Install = how
+	target.Custom.Install, target.Custom.For = how, p.For
 	if err := p.upload(ctx, path, target); err != nil {
 		return api.Artifact{}, err
 	}

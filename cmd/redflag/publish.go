@@ -14,6 +14,7 @@ import (
 func newPublishCommand() *cobra.Command {
 	var name, ver, keys string
 	var how installFlags
+	var only forFlags
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:     "publish FILE",
@@ -31,12 +32,17 @@ verify, commit, rollback), self (the agent's own binary) or module (an update
 module of the machine, docs/modules.md). Each --check must pass within
 --check-within after the install, else the machine goes back by itself.
 
+--os, --arch, --hardware, --min-installed and --label are the operator's signed
+word on where it belongs: every other machine refuses it, even if the queue was
+taken over and tells it to.
+
 Where more than one key must sign, the payload is uploaded and the metadata
 staged: hand the staged folder to the next signer (redflag keys sign), and give
 it to the cluster when enough have signed (redflag keys push).`,
 		Example: `  redflag publish ./app-1.4.0.bin --name app --version 1.4.0
   redflag publish ./site.tar.zst --name site --version 7 --type archive --check http:http://127.0.0.1/healthz
-  redflag publish ./agent_2.1_amd64.deb --name agent --version 2.1 --type deb --check unit:agent.service --check-within 2m`,
+  redflag publish ./agent_2.1_amd64.deb --name agent --version 2.1 --type deb --check unit:agent.service --check-within 2m
+  redflag publish ./fw-3.bin --name fw --version 3 --os linux --arch arm64 --hardware gateway-2 --min-installed 2.1`,
 		Args: exactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			install, err := how.install()
@@ -52,7 +58,7 @@ it to the cluster when enough have signed (redflag keys push).`,
 				return err
 			}
 			bar := newBar(cmd.ErrOrStderr())
-			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, Progress: func(step publish.Step, done, total int64) {
+			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, For: only.machines(), Progress: func(step publish.Step, done, total int64) {
 				bar.update(string(step), done, total)
 			}}
 			a, err := p.File(api.WithCorrelation(cmd.Context(), ""), args[0], name, ver, install)
@@ -85,6 +91,7 @@ it to the cluster when enough have signed (redflag keys push).`,
 	f.StringVar(&keys, "keys", defaultKeysDir(), "folder of the signing keys")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until every node has the payload")
 	how.add(f)
+	only.add(f)
 	_ = cmd.MarkFlagRequired("name")
 	_ = cmd.MarkFlagRequired("version")
 	addPassphraseFlags(cmd)

@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestWrongMachinesRefuse: what the operator signed for other machines is
+// refused, whatever the rollout selects, and the refusal is in the audit log.
+func TestWrongMachinesRefuse(t *testing.T) {
+	m := newMesh(t)
+	n1 := m.found()
+	m.agent("a1", "eu", n1, "--label", "hardware=gateway-1", "--label", "ring=early")
+	file := m.path("app.bin")
+	publish := func(version string, only ...string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(file, []byte("version "+version), 0o600))
+		m.run(append([]string{"publish", file, "--name", "app", "--version", version}, only...)...)
+	}
+	publish("1.0.0", "--os", "linux,darwin,windows", "--hardware", "gateway-1", "--label", "ring=early", "--min-installed", "0.9")
+	require.Equal(t, "done", m.rollOut("--version", "1.0.0", "--to", "all").State, "it is for this machine")
+	for version, only := range map[string][]string{
+		"2.0.0": {"--os", "plan9"}, "2.1.0": {"--arch", "vax"}, "2.2.0": {"--hardware", "gateway-2"},
+		"2.3.0": {"--label", "ring=late"}, "2.4.0": {"--min-installed", "1.5"},
+	} {
+		publish(version, only...)
+		r := m.rollOut("--version", version, "--to", "all", "--no-retry")
+		c := m.command(r, "a1")
+		require.Equal(t, "failed", c.State, only)
+		require.Contains(t, c.Failure.Message, "signed for other machines", only)
+	}
+	require.Contains(t, m.installed("a1"), "1.0.0")
+	m.eventually("the audit log has what the agent refused", func() bool {
+		var log []struct{ Who, Action, Detail string }
+		m.runJSON(&log, "audit", "--who", "agent a1", "--action", "refused: verify")
+		return len(log) == 5
+	})
+	require.Contains(t, m.run("audit", "--verify"), "records follow from each other")
+	_, errOut, err := m.try("publish", file, "--name", "app", "--version", "3.0.0", "--min-installed", "latest")
+	require.Error(t, err)
+	require.Contains(t, errOut, "no version")
+}
