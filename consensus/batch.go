@@ -1,7 +1,9 @@
 package consensus
 
 import (
+	"bytes"
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,10 +58,12 @@ type batcher struct {
 	queue chan *pending
 	bytes atomic.Int64
 	slots chan struct{} // one for each batch under way
-	send  func(ctx context.Context, batch []*pending)
+	// send answers a batch. It calls done as soon as the batch is not under way
+	// any more, before it wakes the callers.
+	send func(ctx context.Context, batch []*pending, done func())
 }
 
-func newBatcher(send func(context.Context, []*pending)) *batcher {
+func newBatcher(send func(context.Context, []*pending, func())) *batcher {
 	return &batcher{queue: make(chan *pending, queuedRecords), slots: make(chan struct{}, batchesInFlight), send: send}
 }
 
@@ -75,8 +79,27 @@ func (b *batcher) add(r state.Record, forwarded bool) (*pending, error) {
 		}
 	}
 	b.bytes.Add(-size)
-	return nil, api.Errorf(api.CodeRateLimited, "too many changes wait to be committed").
+	return nil, queueFull()
+}
+
+func queueFull() *api.Error {
+	return api.Errorf(api.CodeRateLimited, "too many changes wait to be committed").
 		WithHint("nothing was changed; try again in a second")
+}
+
+// slot waits until a batch of another node may be under way beside this node's
+// own, and returns what ends that.
+func (b *batcher) slot(ctx context.Context, size int64) (release func(), err error) {
+	defer b.bytes.Add(-size) // what is under way does not wait any more
+	if b.bytes.Add(size) > queuedBytes {
+		return nil, queueFull()
+	}
+	select {
+	case b.slots <- struct{}{}:
+		return sync.OnceFunc(func() { <-b.slots }), nil
+	case <-ctx.Done():
+		return nil, errNotSent
+	}
 }
 
 // run sends batches until ctx ends, and returns once the last one is answered.
@@ -89,90 +112,136 @@ func (b *batcher) run(ctx context.Context) {
 	var first *pending
 	for {
 		if first == nil {
-			if first = b.next(ctx, nil); first == nil {
+			if first = b.next(ctx); first == nil {
 				return
 			}
 		}
-		select {
-		case b.slots <- struct{}{}:
-		case <-ctx.Done():
-			first.finish(state.Result{}, errNotSent)
+		f := filling{batch: []*pending{first}, size: len(first.record.Body)}
+		b.fill(ctx, &f)
+		if !b.await(ctx, &f) {
+			finishAll(f.all(), errNotSent)
 			return
 		}
-		batch, rest := b.gather(ctx, first)
-		first = rest
+		first = f.rest
 		go func() {
-			defer func() { <-b.slots }()
-			b.send(ctx, batch)
+			release := sync.OnceFunc(func() { <-b.slots })
+			defer release()
+			b.send(ctx, f.batch, release)
 		}()
 	}
 }
 
-// next takes a record out of the queue, or returns nil when ctx or patience
-// ends while there is none. A nil patience waits for ever.
-func (b *batcher) next(ctx context.Context, patience <-chan time.Time) *pending {
+// filling is a batch that may still grow.
+type filling struct {
+	batch []*pending
+	size  int      // of all bodies, in bytes
+	rest  *pending // what did not fit: it begins the next batch
+}
+
+func (f *filling) full() bool {
+	return f.rest != nil || len(f.batch) >= state.MaxBatchRecords || f.size >= state.MaxBatchBytes
+}
+
+func (f *filling) add(p *pending) {
+	if f.size+len(p.record.Body) > state.MaxBatchBytes {
+		f.rest = p
+		return
+	}
+	f.size += len(p.record.Body)
+	f.batch = append(f.batch, p)
+}
+
+func (f *filling) all() []*pending {
+	if f.rest == nil {
+		return f.batch
+	}
+	return append(f.batch, f.rest)
+}
+
+// next waits for a record and takes it out of the queue. It returns nil when
+// ctx ends first.
+func (b *batcher) next(ctx context.Context) *pending {
 	for {
-		var p *pending
 		select {
-		case p = <-b.queue:
-		default:
-			select {
-			case p = <-b.queue:
-			case <-patience:
-				return nil
-			case <-ctx.Done():
-				return nil
+		case p := <-b.queue:
+			if b.take(p) {
+				return p
 			}
-		}
-		b.bytes.Add(-int64(len(p.record.Body)))
-		if p.phase.CompareAndSwap(recordWaiting, recordTaken) {
-			return p
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
-// gather fills a batch that begins with first. A record that no longer fits is
-// returned beside it, to begin the next one.
-func (b *batcher) gather(ctx context.Context, first *pending) (batch []*pending, rest *pending) {
-	batch = []*pending{first}
-	size := len(first.record.Body)
-	patience := time.NewTimer(b.patience())
-	defer patience.Stop()
-	for len(batch) < state.MaxBatchRecords && size < state.MaxBatchBytes {
-		p := b.next(ctx, patience.C)
-		if p == nil {
-			break
-		}
-		if size += len(p.record.Body); size > state.MaxBatchBytes {
-			return batch, p
-		}
-		batch = append(batch, p)
-	}
-	return batch, nil
+// take reports whether the caller of a record that left the queue still waits.
+func (b *batcher) take(p *pending) bool {
+	b.bytes.Add(-int64(len(p.record.Body)))
+	return p.phase.CompareAndSwap(recordWaiting, recordTaken)
 }
 
-func (b *batcher) patience() time.Duration {
-	if len(b.slots) > 1 { // one of them is for the batch that is being filled
-		return batchPatience
+// fill lets a batch grow by what is there, and for a moment by what comes while
+// others are under way.
+func (b *batcher) fill(ctx context.Context, f *filling) {
+	var patience <-chan time.Time
+	for !f.full() {
+		select {
+		case p := <-b.queue:
+			if b.take(p) {
+				f.add(p)
+			}
+			continue
+		default:
+		}
+		if len(b.slots) == 0 {
+			return
+		}
+		if patience == nil {
+			timer := time.NewTimer(batchPatience)
+			defer timer.Stop()
+			patience = timer.C
+		}
+		select {
+		case p := <-b.queue:
+			if b.take(p) {
+				f.add(p)
+			}
+		case <-patience:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
-	return 0
+}
+
+// await waits until a batch may be under way, while it goes on growing. It
+// reports false when ctx ends first.
+func (b *batcher) await(ctx context.Context, f *filling) bool {
+	for {
+		queue := b.queue
+		if f.full() {
+			queue = nil
+		}
+		select {
+		case b.slots <- struct{}{}:
+			return true
+		case p := <-queue:
+			if b.take(p) {
+				f.add(p)
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // proposeBatched sends a record with others of its time and waits for its own
-// outcome.
+// outcome, which this node has applied by then.
 func (c *Cluster) proposeBatched(ctx context.Context, r state.Record) (state.Result, error) {
 	p, err := c.batcher.add(r, false)
 	if err != nil {
 		return state.Result{}, err
 	}
-	result, err := c.outcomeOf(ctx, p)
-	if err != nil {
-		return state.Result{}, err
-	}
-	if err := c.waitApplied(ctx, result.Index); err != nil {
-		return state.Result{}, indeterminate()
-	}
-	return result, nil
+	return c.outcomeOf(ctx, p)
 }
 
 // outcomeOf waits for the answer to a record. One that is still queued when the
@@ -192,11 +261,11 @@ func (c *Cluster) outcomeOf(ctx context.Context, p *pending) (state.Result, erro
 
 // sendBatch commits a batch on the leader, and carries it there from any other
 // node. The answers go to the callers.
-func (c *Cluster) sendBatch(ctx context.Context, batch []*pending) {
+func (c *Cluster) sendBatch(ctx context.Context, batch []*pending, done func()) {
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
 	if c.IsLeader() {
-		c.commitBatch(ctx, batch)
+		c.commitBatch(ctx, batch, done)
 		return
 	}
 	own := batch[:0:0]
@@ -208,17 +277,17 @@ func (c *Cluster) sendBatch(ctx context.Context, batch []*pending) {
 		}
 	}
 	if len(own) > 0 {
-		c.forwardBatch(ctx, own)
+		c.forwardBatch(ctx, own, done)
 	}
 }
 
-func (c *Cluster) commitBatch(ctx context.Context, batch []*pending) {
+func (c *Cluster) commitBatch(ctx context.Context, batch []*pending, done func()) {
 	entry, err := c.encodeBatch(batch)
 	if err != nil {
 		finishAll(batch, err)
 		return
 	}
-	result, err := c.commit(ctx, entry)
+	result, err := c.commit(ctx, entry, done)
 	if err != nil {
 		finishAll(batch, err)
 		return
@@ -241,7 +310,7 @@ func (c *Cluster) encodeBatch(batch []*pending) ([]byte, error) {
 	return state.EncodeEntry(state.TypeBatch, c.cfg.Now(), b)
 }
 
-func (c *Cluster) forwardBatch(ctx context.Context, batch []*pending) {
+func (c *Cluster) forwardBatch(ctx context.Context, batch []*pending, done func()) {
 	id, addr, ok := c.leaderElsewhere()
 	if !ok {
 		finishAll(batch, errNotSent)
@@ -253,7 +322,8 @@ func (c *Cluster) forwardBatch(ctx context.Context, batch []*pending) {
 		return
 	}
 	a, err := c.exchange(ctx, id, addr, entry)
-	if err == nil && len(a.Records) != len(batch) {
+	done()
+	if err == nil && (len(a.Records) != len(batch) || c.waitApplied(ctx, a.lastIndex()) != nil) {
 		err = indeterminate()
 	}
 	if err != nil {
@@ -265,8 +335,12 @@ func (c *Cluster) forwardBatch(ctx context.Context, batch []*pending) {
 	}
 }
 
-// handleBatch merges the records of another node's batch with this node's own,
-// and returns the outcome of each.
+// wholeBatch is how many records make another node's batch worth an entry of its
+// own. It then need not be taken apart.
+const wholeBatch = state.MaxBatchRecords / 4
+
+// handleBatch commits another node's batch, a small one together with this
+// node's own records, and returns the outcome of each record.
 func (c *Cluster) handleBatch(ctx context.Context, entry []byte) (answer, error) {
 	records, err := state.DecodeBatch(entry)
 	if err != nil {
@@ -275,8 +349,35 @@ func (c *Cluster) handleBatch(ctx context.Context, entry []byte) (answer, error)
 	if !c.IsLeader() {
 		return answer{}, errNotSent
 	}
+	if len(records) >= wholeBatch {
+		return c.handleWhole(ctx, bytes.Clone(entry)) // Raft keeps it beyond this call
+	}
+	return c.merge(ctx, records)
+}
+
+// handleWhole commits another node's batch as it is.
+func (c *Cluster) handleWhole(ctx context.Context, entry []byte) (answer, error) {
+	release, err := c.batcher.slot(ctx, int64(len(entry)))
+	if err != nil {
+		return answer{}, err
+	}
+	defer release()
+	result, err := c.commit(ctx, entry, release)
+	if err != nil {
+		return answer{}, err
+	}
+	parts := result.Split()
+	a := answer{Records: make([]answer, len(parts))}
+	for i := range parts {
+		a.Records[i].Result = parts[i]
+	}
+	return a, nil
+}
+
+// merge puts records of another node among this node's own.
+func (c *Cluster) merge(ctx context.Context, records []state.Record) (a answer, err error) {
 	waiting := make([]*pending, len(records))
-	a := answer{Records: make([]answer, len(records))}
+	a.Records = make([]answer, len(records))
 	for i, r := range records {
 		if waiting[i], err = c.batcher.add(r, true); err != nil {
 			a.Records[i].Error = wireError(err)

@@ -16,7 +16,7 @@ import (
 func collected(t *testing.T) (*batcher, chan []*pending) {
 	t.Helper()
 	sent := make(chan []*pending)
-	b := newBatcher(func(_ context.Context, batch []*pending) { sent <- batch })
+	b := newBatcher(func(_ context.Context, batch []*pending, _ func()) { sent <- batch })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -96,7 +96,7 @@ func TestFullQueueSaysSo(t *testing.T) {
 	cancel()
 	_, err = c.outcomeOf(ctx, first)
 	require.ErrorIs(t, err, errNotSent)
-	require.Equal(t, state.MaxBatchBytes, len(b.next(t.Context(), nil).record.Body))
+	require.Equal(t, state.MaxBatchBytes, len(b.next(t.Context()).record.Body))
 	require.Equal(t, int64(queuedBytes-2*state.MaxBatchBytes), b.bytes.Load(), "the record that was given up is skipped")
 
 	// And whoever does so later does not.

@@ -22,6 +22,15 @@ type answer struct {
 	Records []answer `cbor:"3,keyasint,omitempty"`
 }
 
+// lastIndex returns the place in the log of the last record that got there.
+func (a answer) lastIndex() uint64 {
+	var last uint64
+	for i := range a.Records {
+		last = max(last, a.Records[i].Result.Index)
+	}
+	return last
+}
+
 // outcome returns what became of one record.
 func (a answer) outcome() (state.Result, error) {
 	switch {
@@ -117,7 +126,7 @@ func (c *Cluster) handle(ctx context.Context, entry []byte) (answer, error) {
 	if !c.IsLeader() {
 		return answer{}, errNotSent
 	}
-	result, err := c.commit(ctx, bytes.Clone(entry)) // Raft keeps it beyond this call
+	result, err := c.commit(ctx, bytes.Clone(entry), func() {}) // Raft keeps it beyond this call
 	return answer{Result: result}, err
 }
 

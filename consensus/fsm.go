@@ -141,7 +141,7 @@ func (f *fsm) announce(ticked bool) {
 func (f *fsm) wait(ctx context.Context, index uint64) error {
 	for {
 		f.mu.Lock()
-		changed := f.changed
+		changed := f.changed // before the look at the index, so that no change is missed
 		f.mu.Unlock()
 		if f.machine.Applied() >= index {
 			return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"redflag/api"
 	"redflag/consensus/state"
 )
@@ -35,16 +37,25 @@ func (c *Cluster) Propose(ctx context.Context, typ state.EntryType, body any) (s
 	}
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
+	result, err := once(ctx)
+	if errors.Is(err, errNotSent) {
+		return c.tryAgain(ctx, once)
+	}
+	return result, err
+}
+
+// tryAgain repeats what was not sent until there is a leader to take it.
+func (c *Cluster) tryAgain(ctx context.Context, once func(context.Context) (state.Result, error)) (state.Result, error) {
 	waiting, stop := context.WithTimeout(ctx, leaderWait)
 	defer stop()
 	for {
-		result, err := once(ctx)
-		if !errors.Is(err, errNotSent) {
-			return result, err
-		}
 		pause(waiting, retryPause)
 		if waiting.Err() != nil || c.isDone() {
 			return state.Result{}, unavailable()
+		}
+		result, err := once(ctx)
+		if !errors.Is(err, errNotSent) {
+			return result, err
 		}
 	}
 }
@@ -77,7 +88,7 @@ func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, 
 		return state.Result{}, errNotSent
 	}
 	if c.IsLeader() {
-		return c.commit(ctx, entry)
+		return c.commit(ctx, entry, func() {})
 	}
 	id, addr, ok := c.leaderElsewhere()
 	if !ok {
@@ -94,8 +105,9 @@ func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, 
 }
 
 // commit appends an entry to the leader's log and waits until a majority has
-// it and the state machine has answered.
-func (c *Cluster) commit(ctx context.Context, entry []byte) (state.Result, error) {
+// it and the state machine has answered. It calls answered at that moment, even
+// before whoever waits for it can run.
+func (c *Cluster) commit(ctx context.Context, entry []byte, answered func()) (state.Result, error) {
 	if !c.knows(state.TypeOfEntry(entry)) {
 		return state.Result{}, errNotSent // some node would stop at it
 	}
@@ -105,7 +117,7 @@ func (c *Cluster) commit(ctx context.Context, entry []byte) (state.Result, error
 		enqueue = min(enqueue, max(time.Until(deadline), time.Millisecond))
 	}
 	f := c.raft.Apply(entry, enqueue)
-	if err := classify(c.await(ctx, f)); err != nil {
+	if err := classify(c.await(ctx, hooked{f, answered})); err != nil {
 		return state.Result{}, err
 	}
 	switch r := f.Response().(type) {
@@ -118,8 +130,23 @@ func (c *Cluster) commit(ctx context.Context, entry []byte) (state.Result, error
 	}
 }
 
+// hooked is a future that tells when it is answered.
+type hooked struct {
+	raft.Future
+	answered func()
+}
+
+// Error implements raft.Future.
+func (h hooked) Error() error {
+	defer h.answered()
+	return h.Future.Error()
+}
+
 // waitApplied waits until this node has applied index.
 func (c *Cluster) waitApplied(ctx context.Context, index uint64) error {
+	if c.State().Applied() >= index {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

@@ -76,15 +76,13 @@ func (t *tx) putLevels(row levelsRow) {
 		lowest = min(lowest, level)
 	}
 	row.Level = max(row.Level, lowest)
+	t.level = row.Level
 	t.put(keyLevels, row)
 }
 
-// Level returns the level of entries that this cluster uses.
-func (m *Machine) Level() int {
-	row := levelsRow{Level: 1}
-	m.read(keyLevels, &row)
-	return row.Level
-}
+// Level returns the level of entries that this cluster uses. Every proposal
+// asks, so it comes from memory.
+func (m *Machine) Level() int { return int(m.level.Load()) }
 
 // LevelOfNode returns the level that a node has announced, 0 for none.
 func (m *Machine) LevelOfNode(id string) int {

@@ -36,6 +36,7 @@ type Machine struct {
 	closed  bool
 	readers sync.WaitGroup // those that read rows without mu
 	applied atomic.Uint64
+	level   atomic.Int64 // of the entries that the cluster uses
 
 	// broken is the first error of the disk, and stopped is closed with it.
 	// After it nothing is applied.
@@ -100,7 +101,12 @@ func (m *Machine) load() error {
 	if err != nil {
 		return err
 	}
+	levels := levelsRow{Level: 1}
+	if _, err := getRow(m.db, keyLevels, &levels); err != nil {
+		return err
+	}
 	m.index = x
+	m.level.Store(int64(levels.Level))
 	m.applied.Store(applied)
 	return nil
 }
@@ -148,6 +154,9 @@ func (m *Machine) apply(e Entry) (Result, error) {
 	if err := t.finish(); err != nil {
 		m.fail(err)
 		return result, err
+	}
+	if t.level > 0 {
+		m.level.Store(int64(t.level))
 	}
 	m.applied.Store(e.Index)
 	return result, nil

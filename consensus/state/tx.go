@@ -18,6 +18,7 @@ type tx struct {
 	now      time.Time
 	progress map[string]*progressRow // loaded once per entry, written at its end
 	parts    []int                   // of a Batch: how many records' results each part has
+	level    int                     // of the cluster, if the entry sets it
 	err      error
 }
 
