@@ -124,6 +124,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	group.Go(func() error { return poller.run(ctx) })
 	group.Go(func() error { return poller.executor.run(ctx) })
 	group.Go(func() error { return mesh.probe(ctx) })
+	group.Go(func() error { return mesh.heal(ctx) })
 	group.Go(func() error { return limits.run(ctx) })
 	if logs != nil {
 		group.Go(func() error { return logs.run(ctx) })

@@ -43,7 +43,7 @@ func httpClient(conf func() *tls.Config) *http.Client {
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		return (&tls.Dialer{Config: conf()}).DialContext(ctx, network, addr)
+		return (&tls.Dialer{NetDialer: &net.Dialer{Control: watchful}, Config: conf()}).DialContext(ctx, network, addr)
 	}
 	return &http.Client{Transport: &http.Transport{
 		DialTLSContext:      dial,
@@ -74,7 +74,7 @@ func (m *mesh) each(ctx context.Context, movesOn func(error) bool, call func(con
 			continue
 		}
 		if err = m.one(ctx, n, call); err == nil {
-			m.nodes.well(n)
+			m.nodes.stay(n)
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -27,6 +27,21 @@ func (m *mesh) probe(ctx context.Context) error {
 	}
 }
 
+// trialEvery is how often the agent looks whether a node that failed is due
+// for a trial.
+const trialEvery = time.Second
+
+// heal tries the nodes that failed until they are well again, so that polls
+// need not find out.
+func (m *mesh) heal(ctx context.Context) error {
+	for pause(ctx, trialEvery) {
+		for _, n := range m.nodes.onTrial() {
+			m.probeOne(ctx, n)
+		}
+	}
+	return nil
+}
+
 func (m *mesh) probeOne(ctx context.Context, n api.NodeAddr) {
 	for range 2 { // the first opens the connection, the second is measured
 		err := m.one(ctx, n, func(ctx context.Context, n api.NodeAddr, c *api.Client) error {
@@ -41,6 +56,7 @@ func (m *mesh) probeOne(ctx context.Context, n api.NodeAddr) {
 			return
 		}
 	}
+	m.nodes.well(n)
 }
 
 // timed makes one request to n and counts its round trip, but only over a

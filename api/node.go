@@ -22,6 +22,10 @@ type Node struct {
 	Leader  bool   `json:"leader" cbor:"-"`
 	Voter   bool   `json:"voter" cbor:"-"`
 	Version string `json:"version,omitempty" cbor:"-"`
+	// Load is the share of its poll budget that the node uses, in percent, and
+	// RTT the estimated round trip from the node that was asked.
+	Load int      `json:"load" cbor:"-"`
+	RTT  Duration `json:"rtt,omitempty" cbor:"-"`
 }
 
 // NodeAddr is how an agent finds a node. Lists of it come ranked, best first.
@@ -31,6 +35,10 @@ type NodeAddr struct {
 	Addr   string `json:"addr"` // host:port of the mesh listener
 	// NonVoter is what a node says of itself to the cluster.
 	NonVoter bool `json:"non_voter,omitempty"`
+	// Load is the share of its poll budget that the node uses, in percent, and
+	// RTT the round trip to it from the node that made the list, 0 if unknown.
+	Load int      `json:"load,omitempty"`
+	RTT  Duration `json:"rtt,omitempty"`
 }
 
 // Health is a node's own view of itself, in full.

@@ -17,8 +17,7 @@ import (
 
 const (
 	// wanRate is the cable of a region, each way.
-	wanRate         = api.Rate(20_000_000)
-	agentsPerRegion = 6
+	wanRate = api.Rate(20_000_000)
 	// framing is what a payload byte takes on a wire of full segments.
 	framing = 1514.0 / 1448
 )
@@ -26,21 +25,27 @@ const (
 // wideMesh is a mesh of three regions, each behind a WAN cable of its own.
 type wideMesh struct {
 	*mesh
-	cables map[string]*netlab.Switch
-	nodes  map[string]*proc
+	cables map[string]*netlab.Switch // by region
+	hosts  map[string]*netlab.Host   // of the nodes, by region
+	nodes  map[string]*proc          // by region
+	agents map[string][]string       // ids by region
 }
 
-func newWideMesh(t *testing.T) *wideMesh {
+// newWideMesh starts a node and some agents in each region.
+func newWideMesh(t *testing.T, agentsPerRegion int) *wideMesh {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("runs 21 processes in network namespaces")
+		t.Skip("runs many processes in network namespaces")
 	}
 	lab, err := netlab.New()
 	if err != nil {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { require.NoError(t, lab.Close()) })
-	m := &wideMesh{mesh: newMesh(t), cables: map[string]*netlab.Switch{}, nodes: map[string]*proc{}}
+	m := &wideMesh{
+		mesh: newMesh(t), cables: map[string]*netlab.Switch{}, hosts: map[string]*netlab.Host{},
+		nodes: map[string]*proc{}, agents: map[string][]string{},
+	}
 	wan, err := lab.Switch(nil, netlab.Link{})
 	require.NoError(t, err)
 	lan := netlab.Link{Up: 200_000_000, Down: 200_000_000}
@@ -50,7 +55,7 @@ func newWideMesh(t *testing.T) *wideMesh {
 		require.NoError(t, err)
 		host, err := m.cables[region].Host(lan)
 		require.NoError(t, err)
-		m.host = host
+		m.host, m.hosts[region] = host, host
 		args := []string{"--mesh-listen", host.IP + ":7000"}
 		if i == 0 {
 			m.operator = host
@@ -69,6 +74,7 @@ func newWideMesh(t *testing.T) *wideMesh {
 			require.NoError(t, err)
 			m.host = host
 			id := fmt.Sprintf("%s-agent-%d", region, i+1)
+			m.agents[region] = append(m.agents[region], id)
 			m.start(id, "agent", "--id", id, "--region", region, "--data-dir", m.path(id),
 				"--node", m.nodes[region].runtime.Mesh, "--swarm-listen", host.IP+":7001", "--token", token)
 		}
@@ -101,10 +107,9 @@ func (m *wideMesh) received() map[string]int64 {
 
 func (m *wideMesh) requireInstalled(want []byte) {
 	m.t.Helper()
-	for region := range m.nodes {
-		for i := range agentsPerRegion {
-			got := m.installed(fmt.Sprintf("%s-agent-%d", region, i+1))
-			require.True(m.t, bytes.Equal([]byte(got), want), "every agent has the published bytes")
+	for _, agents := range m.agents {
+		for _, id := range agents {
+			require.True(m.t, bytes.Equal([]byte(m.installed(id)), want), "every agent has the published bytes")
 		}
 	}
 }
@@ -112,7 +117,8 @@ func (m *wideMesh) requireInstalled(want []byte) {
 // TestOneCopyCrossesTheWAN publishes in one region of three, and looks at what
 // the cables of the others carry; then again, with a node killed halfway.
 func TestOneCopyCrossesTheWAN(t *testing.T) {
-	m := newWideMesh(t)
+	const agentsPerRegion = 6
+	m := newWideMesh(t, agentsPerRegion)
 	const size = 12 << 20
 	bring := func(version string, meanwhile func(before map[string]int64)) map[string]float64 {
 		payload := make([]byte, size)

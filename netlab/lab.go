@@ -125,6 +125,20 @@ func (h *Host) Shape(link Link) error {
 	return errors.Join(shape(h.NS, "eth0", link.Up), shape(h.lab.name, h.port, link.Down))
 }
 
+// Cut pulls the host's cable out of the switch, or plugs it in again.
+func (h *Host) Cut(cut bool) error { return plug(h.lab.name, h.port, !cut) }
+
+// Cut pulls the cable to the switch's parent, or plugs it in again.
+func (s *Switch) Cut(cut bool) error { return plug(s.lab.name, s.name+"u", !cut) }
+
+func plug(ns, port string, in bool) error {
+	state := "down"
+	if in {
+		state = "up"
+	}
+	return run("ip", "-n", ns, "link", "set", port, state)
+}
+
 // shape bounds what an interface sends. The bucket is small, and the queue
 // holds 50 ms as that of a home router does.
 func shape(ns, dev string, r api.Rate) error {

@@ -308,6 +308,7 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.announceAddress(ctx) })
 	g.Go(func() error { return n.keepGossiping(ctx) })
 	g.Go(func() error { return n.sweep(ctx) })
+	g.Go(func() error { return n.tellLoad(ctx) })
 	g.Go(func() error { return n.watchHealth(ctx) })
 	g.Go(func() error { return n.keepHistory(ctx) })
 	g.Go(func() error { return n.logs.store.Run(ctx) })

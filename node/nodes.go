@@ -25,6 +25,7 @@ func (n *Node) nodes() []api.Node {
 	for i := range out {
 		if m, ok := alive[out[i].ID]; ok { // it may have moved since it enrolled
 			out[i].Alive, out[i].Version, out[i].MeshAddr = true, m.Version, m.MeshAddr
+			out[i].Load, out[i].RTT = m.Load, api.Duration(m.RTT)
 		}
 		out[i].Leader = out[i].ID == st.LeaderID
 		for _, v := range st.Voters {
@@ -113,6 +114,23 @@ func (n *Node) announceTo(ctx context.Context, addrs []string) error {
 	here := api.NodeAddr{ID: n.cfg.ID, Region: n.cfg.Region, Addr: n.meshAddr, NonVoter: n.cfg.NonVoter}
 	return client.Do(ctx, http.MethodPut, "/v1/mesh/address", here, nil)
 }
+
+// tellLoad keeps the other nodes informed of how busy this one is.
+func (n *Node) tellLoad(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(loadEvery):
+		}
+		if err := n.gossip.SetLoad(n.pace.load(n.pollBudget())); err != nil {
+			n.log.Warn("load not told", telemetry.KeyError, err)
+		}
+	}
+}
+
+// loadEvery is how often a node looks at its load.
+const loadEvery = 5 * time.Second
 
 // pathPropose is where a follower sends a change to the leader.
 const pathPropose = "/v1/mesh/propose"

@@ -87,6 +87,14 @@ func (p *pace) stretchLocked(agentID string, base time.Duration, budget int) flo
 	return max(1, demand/float64(budget))
 }
 
+// load is the share of the budget that the agents of this node ask for, in
+// percent.
+func (p *pace) load(budget int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int(100 * p.demand / float64(budget))
+}
+
 func (p *pace) setLocked(agentID string, a paced) {
 	if have, ok := p.agents[agentID]; ok {
 		p.demand -= 1 / have.base.Seconds()

@@ -225,7 +225,7 @@ func (n *Node) nodesFor(region string) []api.NodeAddr {
 	var out []api.NodeAddr
 	for _, m := range n.gossip.Members() {
 		if m.Alive {
-			out = append(out, api.NodeAddr{ID: m.ID, Region: m.Region, Addr: m.MeshAddr})
+			out = append(out, api.NodeAddr{ID: m.ID, Region: m.Region, Addr: m.MeshAddr, Load: m.Load, RTT: api.Duration(m.RTT)})
 		}
 	}
 	return regions.Rank(out, region, nil)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,9 +33,9 @@ func newNodesCommand() *cobra.Command {
 			}
 			rows := make([][]string, 0, len(nodes))
 			for _, n := range nodes {
-				rows = append(rows, []string{n.ID, n.Region, nodeRole(n), aliveText(n.Alive), n.MeshAddr, orDash(n.Version)})
+				rows = append(rows, []string{n.ID, n.Region, nodeRole(n), aliveText(n.Alive), n.MeshAddr, fmt.Sprintf("%d %%", n.Load), roundTrip(n), orDash(n.Version)})
 			}
-			return printTable(cmd.OutOrStdout(), "No nodes.", []string{"NODE", "REGION", "ROLE", "STATE", "MESH", "VERSION"}, rows)
+			return printTable(cmd.OutOrStdout(), "No nodes.", []string{"NODE", "REGION", "ROLE", "STATE", "MESH", "LOAD", "RTT", "VERSION"}, rows)
 		},
 	}
 	addClientFlags(cmd)
@@ -76,6 +77,14 @@ func nodeRole(n api.Node) string {
 		return "non-voter"
 	}
 	return "joining"
+}
+
+// roundTrip is the estimate from the node that was asked.
+func roundTrip(n api.Node) string {
+	if n.RTT <= 0 {
+		return "-"
+	}
+	return time.Duration(n.RTT).Round(10 * time.Microsecond).String()
 }
 
 func aliveText(alive bool) string {

@@ -35,11 +35,14 @@ type Config struct {
 
 // Gossip is this node's membership. It is safe for concurrent use.
 type Gossip struct {
-	self    string // mesh address
-	list    *memberlist.Memberlist
-	members *members
+	self     string // mesh address
+	list     *memberlist.Memberlist
+	members  *members
+	delegate *delegate
+	places   *positions
 
-	mu     sync.Mutex // Leave and Close exclude each other
+	mu     sync.Mutex // SetLoad, Leave and Close exclude each other
+	me     Member
 	closed bool
 }
 
@@ -67,13 +70,20 @@ func create(cfg Config, conf *memberlist.Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := newMembers(conf.GossipToTheDeadTime)
+	places, err := newPositions()
+	if err != nil {
+		return nil, err
+	}
+	known := newMembers(conf.GossipToTheDeadTime, places)
 	t := newTransport(cfg, addrs[0], known.route)
 
 	conf.Name = cfg.Self.ID
 	conf.Transport = t
 	conf.BindPort = int(addrs[0].Port())
-	conf.Delegate = delegate{meta: meta}
+	self := &delegate{}
+	self.meta.Store(&meta)
+	conf.Delegate = self
+	conf.Ping = places
 	conf.Events = known
 	conf.Alive = known
 	conf.Logger = adapt(cfg.Logger)
@@ -81,7 +91,7 @@ func create(cfg Config, conf *memberlist.Config) (*Gossip, error) {
 	if err != nil {
 		return nil, errors.Join(err, t.Shutdown())
 	}
-	return &Gossip{self: cfg.Self.MeshAddr, list: list, members: known}, nil
+	return &Gossip{self: cfg.Self.MeshAddr, list: list, members: known, delegate: self, places: places, me: cfg.Self}, nil
 }
 
 // Join exchanges the membership with the nodes at addrs and returns how many
@@ -132,6 +142,41 @@ func (g *Gossip) joinOne(addr string) error {
 // Members returns all nodes that are known, this one too, sorted by id. A node
 // that died or left stays with Alive false until memberlist forgets it.
 func (g *Gossip) Members() []Member { return g.members.list() }
+
+// Distances returns the estimated round trip from the node with an id to each
+// other node that both have been placed by their pings.
+func (g *Gossip) Distances(id string) map[string]time.Duration {
+	if id == g.me.ID {
+		id = ""
+	}
+	return g.places.distances(id)
+}
+
+// loadStep is the least change of the load that is worth telling, in percent.
+const loadStep = 5
+
+// SetLoad tells the others which share of its poll budget this node uses, in
+// percent. Small changes are kept to itself.
+func (g *Gossip) SetLoad(percent int) error {
+	percent = min(max(0, percent), maxLoad)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if d := percent - g.me.Load; g.closed || max(d, -d) < loadStep {
+		return nil
+	}
+	now := g.me
+	now.Load = percent
+	meta, err := encodeMeta(now)
+	if err != nil {
+		return err
+	}
+	g.me = now
+	g.delegate.meta.Store(&meta)
+	if err := g.list.UpdateNode(0); err != nil { // zero waits for nobody
+		return fmt.Errorf("tell the load: %w", err)
+	}
+	return nil
+}
 
 // Leave tells the others that this node goes, so that they need not find out.
 // It waits until that was sent, at most timeout. The node gossips on until

@@ -169,6 +169,40 @@ func TestStartRefused(t *testing.T) {
 	}
 }
 
+func TestLoadAndDistance(t *testing.T) {
+	c := newCluster(t)
+	n1, n2, n3 := c.start("n1", "127.0.0.1:0"), c.start("n2", "127.0.0.1:0"), c.start("n3", "127.0.0.1:0")
+	for _, g := range []*Gossip{n2, n3} {
+		_, err := g.Join([]string{n1.self})
+		require.NoError(t, err)
+	}
+	requireAlive(t, n2, "n1", "n2", "n3")
+	require.NoError(t, n1.SetLoad(loadStep-1))
+	require.NoError(t, n1.SetLoad(75))
+	require.Eventually(t, func() bool { return n2.Members()[0].Load == 75 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		members := n2.Members()
+		return members[0].RTT > 0 && members[2].RTT > 0 && n2.Distances("n1")["n3"] > 0
+	}, 20*time.Second, 10*time.Millisecond, "pings measure")
+	require.Zero(t, n2.Members()[1].RTT, "nobody is far from himself")
+	require.Less(t, n2.Members()[0].RTT, 2*time.Second)
+	require.NoError(t, n1.Close())
+	require.NoError(t, n1.SetLoad(10), "after the end it is harmless")
+}
+
+func FuzzPosition(f *testing.F) {
+	p, err := newPositions()
+	require.NoError(f, err)
+	f.Add(p.AckPayload())
+	f.Add([]byte{0xbf, 0xff})
+	node := &memberlist.Node{Name: "n1"}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p.NotifyPingComplete(node, time.Millisecond, b)
+		require.True(t, p.here.GetCoordinate().IsValid())
+		p.distances("")
+	})
+}
+
 func FuzzMeta(f *testing.F) {
 	good, err := encodeMeta(Member{Region: "eu", MeshAddr: "127.0.0.1:7420", Version: "1"})
 	require.NoError(f, err)
@@ -179,7 +213,7 @@ func FuzzMeta(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := encodeMeta(Member{Region: m.Region, MeshAddr: m.MeshAddr, Version: m.Version})
+		again, err := encodeMeta(Member{Region: m.Region, MeshAddr: m.MeshAddr, Version: m.Version, Load: m.Load})
 		require.NoError(t, err)
 		got, err := decodeMeta(again)
 		require.NoError(t, err)

@@ -18,13 +18,18 @@ type Member struct {
 	Region   string
 	MeshAddr string // host:port
 	Version  string
-	Alive    bool
+	// Load is the share of its poll budget that a node uses, in percent.
+	Load  int
+	Alive bool
+	// RTT is the estimated round trip from this node, 0 where none is known.
+	RTT time.Duration
 }
 
 // members follows memberlist's events. memberlist calls it while it holds its
 // own lock: nothing here may call back.
 type members struct {
 	forget time.Duration // how long the dead are kept
+	places *positions
 	mu     sync.Mutex
 	byID   map[string]entry
 }
@@ -34,8 +39,8 @@ type entry struct {
 	gone time.Time
 }
 
-func newMembers(forget time.Duration) *members {
-	return &members{forget: forget, byID: map[string]entry{}}
+func newMembers(forget time.Duration, places *positions) *members {
+	return &members{forget: forget, places: places, byID: map[string]entry{}}
 }
 
 // NotifyAlive implements memberlist.AliveDelegate: a node that does not
@@ -57,7 +62,7 @@ func (m *members) NotifyJoin(n *memberlist.Node) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.byID[n.Name] = entry{Member: Member{
-		ID: n.Name, Region: d.Region, MeshAddr: d.MeshAddr, Version: d.Version, Alive: true,
+		ID: n.Name, Region: d.Region, MeshAddr: d.MeshAddr, Version: d.Version, Load: d.Load, Alive: true,
 	}}
 }
 
@@ -72,10 +77,12 @@ func (m *members) NotifyLeave(n *memberlist.Node) {
 		e.Alive, e.gone = false, time.Now()
 		m.byID[n.Name] = e
 	}
+	m.places.forget(n.Name)
 }
 
 // list drops the dead at the age at which memberlist does, which tells nobody.
 func (m *members) list() []Member {
+	far := m.places.distances("")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make([]Member, 0, len(m.byID))
@@ -84,6 +91,7 @@ func (m *members) list() []Member {
 			delete(m.byID, id)
 			continue
 		}
+		e.RTT = far[id]
 		out = append(out, e.Member)
 	}
 	slices.SortFunc(out, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/hashicorp/memberlist"
@@ -17,7 +18,11 @@ type meta struct {
 	Region   string `cbor:"1,keyasint"`
 	MeshAddr string `cbor:"2,keyasint"`
 	Version  string `cbor:"3,keyasint,omitempty"`
+	Load     int    `cbor:"4,keyasint,omitempty"`
 }
+
+// maxLoad bounds what a node may say of its load, in percent.
+const maxLoad = 100_000
 
 var metaMode = func() cbor.DecMode {
 	m, err := cbor.DecOptions{
@@ -37,7 +42,7 @@ var metaMode = func() cbor.DecMode {
 var errMeta = errors.New("malformed node description")
 
 func encodeMeta(m Member) ([]byte, error) {
-	b, err := cbor.Marshal(meta{Region: m.Region, MeshAddr: m.MeshAddr, Version: m.Version})
+	b, err := cbor.Marshal(meta{Region: m.Region, MeshAddr: m.MeshAddr, Version: m.Version, Load: m.Load})
 	if err != nil {
 		return nil, fmt.Errorf("encode node description: %w", err)
 	}
@@ -56,17 +61,17 @@ func decodeMeta(b []byte) (meta, error) {
 	if _, _, err := net.SplitHostPort(m.MeshAddr); err != nil {
 		return meta{}, errMeta
 	}
-	if !api.ValidID(m.Region) || len(m.Version) > api.MaxIDLength {
+	if !api.ValidID(m.Region) || len(m.Version) > api.MaxIDLength || m.Load < 0 || m.Load > maxLoad {
 		return meta{}, errMeta
 	}
 	return m, nil
 }
 
 // delegate hands memberlist this node's description. Nothing else is gossiped.
-type delegate struct{ meta []byte }
+type delegate struct{ meta atomic.Pointer[[]byte] }
 
-func (d delegate) NodeMeta(int) []byte           { return d.meta }
-func (delegate) NotifyMsg([]byte)                {}
-func (delegate) GetBroadcasts(int, int) [][]byte { return nil }
-func (delegate) LocalState(bool) []byte          { return nil }
-func (delegate) MergeRemoteState([]byte, bool)   {}
+func (d *delegate) NodeMeta(int) []byte           { return *d.meta.Load() }
+func (*delegate) NotifyMsg([]byte)                {}
+func (*delegate) GetBroadcasts(int, int) [][]byte { return nil }
+func (*delegate) LocalState(bool) []byte          { return nil }
+func (*delegate) MergeRemoteState([]byte, bool)   {}
