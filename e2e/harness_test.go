@@ -190,7 +190,12 @@ func (m *mesh) log(id string) string {
 
 func (m *mesh) eventually(what string, ok func() bool) {
 	m.t.Helper()
-	require.Eventually(m.t, ok, patience, 100*time.Millisecond, what)
+	m.within(patience, what, ok)
+}
+
+func (m *mesh) within(limit time.Duration, what string, ok func() bool) {
+	m.t.Helper()
+	require.Eventually(m.t, ok, limit, 100*time.Millisecond, what)
 }
 
 // proc is a running node or agent.

@@ -117,6 +117,7 @@ func (m *wideMesh) requireInstalled(want []byte) {
 // TestOneCopyCrossesTheWAN publishes in one region of three, and looks at what
 // the cables of the others carry; then again, with a node killed halfway.
 func TestOneCopyCrossesTheWAN(t *testing.T) {
+	t.Parallel()
 	const agentsPerRegion = 6
 	m := newWideMesh(t, agentsPerRegion)
 	const size = 12 << 20
