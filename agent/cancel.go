@@ -17,7 +17,7 @@ var (
 	// errCancelled ends a command that an operator does not want any more.
 	errCancelled = errors.New("an operator cancelled the command")
 	// errOverdue ends a command whose deadline has passed.
-	errOverdue = failf(api.ErrorDeadline, "the deadline of the command has passed")
+	errOverdue = api.Failf(api.ErrorDeadline, "the deadline of the command has passed")
 )
 
 // errEnded says that a command ended before its execution began.

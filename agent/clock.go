@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"sync"
 	"time"
+
+	"redflag/durable"
 )
 
 // clockEvery is how far time goes on before its lower bound is written again.
@@ -35,7 +37,7 @@ type clockFile struct {
 // good as missing.
 func openClock(path string) (*clock, error) {
 	c := &clock{path: path, wall: time.Now}
-	b, err := readFile(path, 4096)
+	b, err := durable.ReadFile(path, 4096)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read clock: %w", err)
 	}
@@ -70,7 +72,7 @@ func (c *clock) keep() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(c.path, b, 0o600); err != nil {
+	if err := durable.WriteFile(c.path, b, 0o600); err != nil {
 		return fmt.Errorf("keep clock: %w", err)
 	}
 	c.written = now

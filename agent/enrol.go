@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"redflag/api"
+	"redflag/durable"
 	"redflag/telemetry"
 	"redflag/trust"
 	"redflag/trust/pki"
@@ -107,7 +108,7 @@ func (c *Config) rootPin(token pki.RegistrationToken) (pin string, root []byte, 
 		}
 		return token.RootHash, nil, nil
 	}
-	root, err = readFile(c.RootFile, trust.MaxRootLength)
+	root, err = durable.ReadFile(c.RootFile, trust.MaxRootLength)
 	if err != nil {
 		return "", nil, api.Errorf(api.CodeInvalid, "read root file: %v", err).WithHint("--root names a TUF root.json")
 	}

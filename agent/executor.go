@@ -219,7 +219,7 @@ func (e *executor) perform(ctx context.Context, log hclog.Logger, en *entry) err
 	case api.KindRollback:
 		return e.rollback(ctx, log, en)
 	default:
-		return failf(api.ErrorUnsupported, "this agent does not know the command %q; update the agent first", en.Command.Kind)
+		return api.Failf(api.ErrorUnsupported, "this agent does not know the command %q; update the agent first", en.Command.Kind)
 	}
 }
 

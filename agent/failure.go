@@ -2,7 +2,6 @@ package agent
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"syscall"
 
@@ -15,32 +14,14 @@ import (
 // maxMessage bounds the message of a failure, in bytes: it is replicated.
 const maxMessage = 1024
 
-// classError is an error whose class is known where it arises.
-type classError struct {
-	class api.ErrorClass
-	err   error
-}
-
-func (e *classError) Error() string { return e.err.Error() }
-func (e *classError) Unwrap() error { return e.err }
-
-// Class names the class; other packages' errors have this method too.
-func (e *classError) Class() api.ErrorClass { return e.class }
-
-// failf makes an error of a class.
-func failf(class api.ErrorClass, format string, args ...any) error {
-	return &classError{class, fmt.Errorf(format, args...)}
-}
-
 // classOf names the class of an error. A full disk is a full disk whatever
 // met it, so that comes first; what nothing else explains is the install's.
 func classOf(err error) api.ErrorClass {
 	if isDisk(err) {
 		return api.ErrorDisk
 	}
-	var known interface{ Class() api.ErrorClass }
-	if errors.As(err, &known) {
-		return known.Class()
+	if class := api.ClassOf(err); class != "" {
+		return class
 	}
 	if errors.Is(err, trust.ErrUnavailable) {
 		return api.ErrorNetwork

@@ -13,6 +13,7 @@ import (
 
 	"redflag/agent/install"
 	"redflag/api"
+	"redflag/durable"
 )
 
 const (
@@ -61,7 +62,7 @@ func (a *Agent) prove(ctx context.Context, path string, p *poller) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(a.cfg.DataDir, fileProve), b, 0o600); err != nil {
+	if err := durable.WriteFile(filepath.Join(a.cfg.DataDir, fileProve), b, 0o600); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, proveWait)
@@ -83,7 +84,7 @@ func Prove(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	b, err := readFile(filepath.Join(cfg.DataDir, fileProve), maxProve)
+	b, err := durable.ReadFile(filepath.Join(cfg.DataDir, fileProve), maxProve)
 	if err != nil {
 		return fmt.Errorf("read prepared poll: %w", err)
 	}

@@ -38,7 +38,7 @@ func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) err
 			return err
 		}
 		if order < 0 {
-			return failf(api.ErrorDowngrade, "%s %s is older than the installed %s", cmd.Artifact, cmd.Version, cur.Version)
+			return api.Failf(api.ErrorDowngrade, "%s %s is older than the installed %s", cmd.Artifact, cmd.Version, cur.Version)
 		}
 	}
 	target, err := e.verify(ctx, log, cmd)
@@ -47,7 +47,7 @@ func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) err
 	}
 	if order == 0 {
 		if target.SHA256 != cur.SHA256 {
-			return failf(api.ErrorVerify, "%s %s is installed with other content than was signed", cmd.Artifact, cur.Version)
+			return api.Failf(api.ErrorVerify, "%s %s is installed with other content than was signed", cmd.Artifact, cur.Version)
 		}
 		log.Info("version is installed already")
 		e.tidy(log, cmd.Artifact)
@@ -70,7 +70,7 @@ func (e *executor) verify(ctx context.Context, log hclog.Logger, cmd api.Command
 		return t, err
 	}
 	if t.Custom.Name != cmd.Artifact || t.Custom.Version != cmd.Version {
-		return t, failf(api.ErrorVerify, "the signed target is %s %s, the command names %s %s",
+		return t, api.Failf(api.ErrorVerify, "the signed target is %s %s, the command names %s %s",
 			t.Custom.Name, t.Custom.Version, cmd.Artifact, cmd.Version)
 	}
 	if err := t.AppliesTo(e.machine(cmd.Artifact)); err != nil {
@@ -122,12 +122,12 @@ func (e *executor) fetch(ctx context.Context, t trust.Target, before api.Transfe
 		return got, nil
 	}
 	if errors.Is(context.Cause(ctx), stalled) {
-		return got, failf(api.ErrorNetwork, "download: %w", stalled)
+		return got, api.Failf(api.ErrorNetwork, "download: %w", stalled)
 	}
 	if c := classOf(err); c == api.ErrorDisk || c == api.ErrorVerify {
 		return got, fmt.Errorf("download: %w", err)
 	}
-	return got, failf(api.ErrorNetwork, "download: %w", err)
+	return got, api.Failf(api.ErrorNetwork, "download: %w", err)
 }
 
 // sum adds up what came; what is there only grows.
@@ -243,10 +243,10 @@ func (e *executor) rollback(ctx context.Context, log hclog.Logger, en *entry) er
 		return err
 	}
 	if prev == nil {
-		return failf(api.ErrorNoPrevious, "there is no version of %s before the current one", name)
+		return api.Failf(api.ErrorNoPrevious, "there is no version of %s before the current one", name)
 	}
 	if v := en.Command.Version; v != "" && v != prev.Version {
-		return failf(api.ErrorNoPrevious, "version %s of %s is not kept; a rollback goes to %s", v, name, prev.Version)
+		return api.Failf(api.ErrorNoPrevious, "version %s of %s is not kept; a rollback goes to %s", v, name, prev.Version)
 	}
 	en.Install = &install.Progress{New: *prev, Old: cur, Kept: true}
 	return e.carryOut(ctx, log, en)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"redflag/api"
+	"redflag/durable"
 )
 
 const (
@@ -26,7 +27,7 @@ type learnt struct {
 // as missing: the next poll fills it again.
 func loadLearnt(path string) (learnt, error) {
 	var l learnt
-	b, err := readFile(path, maxLearnt)
+	b, err := durable.ReadFile(path, maxLearnt)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
@@ -44,7 +45,7 @@ func (l learnt) save(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(path, b, 0o600); err != nil {
+	if err := durable.WriteFile(path, b, 0o600); err != nil {
 		return fmt.Errorf("keep learnt nodes: %w", err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 
+	"redflag/durable"
 	"redflag/trust"
 )
 
@@ -51,11 +52,11 @@ func saveLabels(dataDir string, labels map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(labelsPath(dataDir), b, 0o600)
+	return durable.WriteFile(labelsPath(dataDir), b, 0o600)
 }
 
 func loadLabels(dataDir string) (labels map[string]string, err error) {
-	b, err := readFile(labelsPath(dataDir), maxLabelsFile)
+	b, err := durable.ReadFile(labelsPath(dataDir), maxLabelsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

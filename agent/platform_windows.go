@@ -16,6 +16,3 @@ func lockFile(f *os.File) error {
 	}
 	return err
 }
-
-// syncDir does nothing: NTFS journals the names of files itself.
-func syncDir(string) error { return nil }

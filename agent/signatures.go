@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"redflag/api"
+	"redflag/durable"
 	"redflag/trust"
 )
 
@@ -72,18 +73,18 @@ func (s *signatures) open(ctx context.Context) (*trust.Verifier, error) {
 func (s *signatures) pinnedRoot(ctx context.Context) ([]byte, error) {
 	pin, err := os.ReadFile(s.pin)
 	if err != nil {
-		return nil, failf(api.ErrorVerify, "no trusted root; enrol again with a token that carries one: %w", err)
+		return nil, api.Failf(api.ErrorVerify, "no trusted root; enrol again with a token that carries one: %w", err)
 	}
 	root, err := s.fetch(ctx, "1.root.json", trust.MaxRootLength)
 	switch api.CodeOf(err) {
 	case "":
 	case api.CodeNotFound:
-		return nil, failf(api.ErrorVerify, "no trusted root; the cluster has none yet: %w", err)
+		return nil, api.Failf(api.ErrorVerify, "no trusted root; the cluster has none yet: %w", err)
 	default:
 		return nil, fmt.Errorf("fetch root: %w: %w", trust.ErrUnavailable, err)
 	}
 	if got := trust.RootHash(root); got != strings.TrimSpace(string(pin)) {
-		return nil, failf(api.ErrorVerify, "no trusted root; the cluster's has hash %s, %s was pinned", got, pin)
+		return nil, api.Failf(api.ErrorVerify, "no trusted root; the cluster's has hash %s, %s was pinned", got, pin)
 	}
 	return root, nil
 }
@@ -100,5 +101,5 @@ func (s *signatures) pinRoot(hash string, root []byte) error {
 			return err
 		}
 	}
-	return writeFile(s.pin, []byte(hash+"\n"), 0o600)
+	return durable.WriteFile(s.pin, []byte(hash+"\n"), 0o600)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"redflag/api"
+	"redflag/durable"
 	"redflag/telemetry"
 	"redflag/trust/pki"
 )
@@ -49,7 +50,7 @@ type revocations struct {
 
 func newMembership(dataDir string, creds *pki.Credentials, machine string, c *clock, log hclog.Logger) (*membership, error) {
 	m := &membership{dir: filepath.Join(dataDir, "identity"), creds: creds, machine: machine, clock: c, log: log}
-	b, err := readFile(m.revokedPath(), maxRevocations)
+	b, err := durable.ReadFile(m.revokedPath(), maxRevocations)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read revocations: %w", err)
 	}
@@ -123,7 +124,7 @@ func (m *membership) learnRevoked(news *api.TrustNews) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(m.revokedPath(), b, 0o600); err != nil {
+	if err := durable.WriteFile(m.revokedPath(), b, 0o600); err != nil {
 		return fmt.Errorf("keep revocations: %w", err)
 	}
 	m.mu.Lock()

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -37,4 +38,15 @@ func TestSymlinkSwitches(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, target, got)
 	}
+}
+
+func TestReadFileRefusesWhatIsTooLong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, WriteSynced(path, 0o600, func(w io.Writer) error { _, err := io.WriteString(w, "1234"); return err }))
+	b, err := ReadFile(path, 4)
+	require.NoError(t, err)
+	require.Equal(t, "1234", string(b))
+	_, err = ReadFile(path, 3)
+	require.ErrorContains(t, err, "larger than 3 bytes")
+	require.ErrorIs(t, WriteSynced(path, 0o600, func(io.Writer) error { return io.ErrUnexpectedEOF }), io.ErrUnexpectedEOF)
 }

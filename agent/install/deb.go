@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"redflag/api"
+	"redflag/durable"
 )
 
 const (
@@ -72,7 +73,7 @@ func (d *debInstaller) adopt(ctx context.Context, job *Job, pkg string) error {
 		Install: &api.Install{Type: api.InstallDeb},
 	}
 	err = d.store.Put(&old, func(dir string) error {
-		return writeSynced(filepath.Join(dir, old.FileName), 0o644, func(w io.Writer) error { _, err := io.Copy(w, src); return err })
+		return durable.WriteSynced(filepath.Join(dir, old.FileName), 0o644, func(w io.Writer) error { _, err := io.Copy(w, src); return err })
 	})
 	if err != nil {
 		return err
@@ -134,14 +135,21 @@ func (d *debInstaller) dpkg(ctx context.Context, job *Job, args ...string) error
 	argv := append([]string{"dpkg"}, d.host.Dpkg...)
 	argv = append(argv, args...)
 	deadline := time.Now().Add(dpkgPatience)
+	again := time.NewTicker(dpkgPause)
+	defer again.Stop()
 	for {
 		err := run(ctx, command{argv: argv, env: []string{"DEBIAN_FRONTEND=noninteractive"}, timeout: job.timeout(), out: &job.out})
 		if err == nil {
 			job.out.reset()
 			return nil
 		}
-		if said := job.out.String(); !strings.Contains(said, "locked by another process") || time.Now().After(deadline) || !pause(ctx, dpkgPause) {
+		if said := job.out.String(); !strings.Contains(said, "locked by another process") || time.Now().After(deadline) {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-again.C:
 		}
 		job.out.reset()
 	}
@@ -187,16 +195,4 @@ func (d *debInstaller) queryArgs() (args []string) {
 		}
 	}
 	return args
-}
-
-// pause waits for d and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -208,7 +208,7 @@ func (j *Job) outcome() error {
 	case j.Cause == nil:
 		return nil
 	case j.Stuck != "":
-		return failf(j.Cause.Class, "%s; and the version before could not be restored: %s", j.Cause.Message, j.Stuck)
+		return api.Failf(j.Cause.Class, "%s; and the version before could not be restored: %s", j.Cause.Message, j.Stuck)
 	default:
 		return &RolledBackError{j.Cause}
 	}

@@ -2,12 +2,12 @@ package install
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"redflag/payload/archive"
+
+	"redflag/durable"
 )
 
 // filePayload holds the payload of an archive while it is unpacked. It starts
@@ -21,7 +21,7 @@ func (f *fileInstaller) repeatable() bool { return true }
 
 func (f *fileInstaller) stage(_ context.Context, job *Job) error {
 	return f.put(job, func(dir string) error {
-		return writeSynced(filepath.Join(dir, job.New.FileName), 0o755, job.Fill)
+		return durable.WriteSynced(filepath.Join(dir, job.New.FileName), 0o755, job.Fill)
 	})
 }
 
@@ -62,7 +62,7 @@ func (a *archiveInstaller) stage(_ context.Context, job *Job) error {
 // archive, and unpacks it into dir.
 func unpack(job *Job, scratch, dir string) error {
 	packed := filepath.Join(scratch, filePayload)
-	if err := writeSynced(packed, 0o600, job.Fill); err != nil {
+	if err := durable.WriteSynced(packed, 0o600, job.Fill); err != nil {
 		return err
 	}
 	how := job.how()
@@ -71,20 +71,4 @@ func unpack(job *Job, scratch, dir string) error {
 		return err
 	}
 	return os.Remove(packed)
-}
-
-// writeSynced creates or truncates a file, fills it and makes it durable.
-func writeSynced(path string, perm os.FileMode, fill func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
-	if err != nil {
-		return fmt.Errorf("create file: %w", err)
-	}
-	defer f.Close()
-	if err := fill(f); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", filepath.Base(path), err)
-	}
-	return f.Close()
 }

@@ -43,7 +43,7 @@ func (e *Engine) check(ctx context.Context, job *Job) error {
 		}
 		select {
 		case <-gate.Done():
-			return failf(api.ErrorHealth, "health gate: not well within %s: %w", within, err)
+			return api.Failf(api.ErrorHealth, "health gate: not well within %s: %w", within, err)
 		case <-time.After(min(gateEvery, within/4)):
 		}
 	}

@@ -115,7 +115,7 @@ func (e *Engine) prove(ctx context.Context, job *Job) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		err = failf(api.ErrorHealth, "the new binary has not polled within %s: %w", within, err)
+		err = api.Failf(api.ErrorHealth, "the new binary has not polled within %s: %w", within, err)
 	}
 	return e.try(job, StageVerifying, err)
 }

@@ -1,9 +1,9 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/hashicorp/go-hclog"
@@ -106,27 +106,9 @@ func (e *RolledBackError) Error() string { return e.Cause.Message }
 // Class says why.
 func (e *RolledBackError) Class() api.ErrorClass { return e.Cause.Class }
 
-// classError is an error whose class is known where it arises.
-type classError struct {
-	class api.ErrorClass
-	err   error
-}
-
-func (e *classError) Error() string         { return e.err.Error() }
-func (e *classError) Unwrap() error         { return e.err }
-func (e *classError) Class() api.ErrorClass { return e.class }
-
-func failf(class api.ErrorClass, format string, args ...any) error {
-	return &classError{class, fmt.Errorf(format, args...)}
-}
-
 // classOf names the class of an error, ErrorInstall where it has none.
 func classOf(err error) api.ErrorClass {
-	var c interface{ Class() api.ErrorClass }
-	if errors.As(err, &c) {
-		return c.Class()
-	}
-	return api.ErrorInstall
+	return cmp.Or(api.ClassOf(err), api.ErrorInstall)
 }
 
 // errNoWayBack says that an installer has no way to the version before.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"redflag/api"
+	"redflag/durable"
 )
 
 // moduleInstaller drives an update module of the machine by version 3 of the
@@ -27,11 +28,11 @@ func (m *moduleInstaller) tree(job *Job) string { return m.store.Path(job.New.Na
 
 func (m *moduleInstaller) stage(ctx context.Context, job *Job) error {
 	if _, err := os.Stat(m.program(job)); err != nil {
-		return failf(api.ErrorUnsupported, "update module %s is not on this machine: %w", job.how().Module, err)
+		return api.Failf(api.ErrorUnsupported, "update module %s is not on this machine: %w", job.how().Module, err)
 	}
 	err := m.put(job, func(dir string) error {
 		if job.how().UnpackedFiles == 0 {
-			return writeSynced(filepath.Join(dir, job.New.FileName), 0o644, job.Fill)
+			return durable.WriteSynced(filepath.Join(dir, job.New.FileName), 0o644, job.Fill)
 		}
 		return unpack(job, dir, dir)
 	})

@@ -118,6 +118,8 @@ func (s *streams) hand(ctx context.Context) error {
 
 // write waits until somebody reads the pipe, and fills it.
 func (s *streams) write(ctx context.Context, pipe string, fill func(io.Writer) error) error {
+	again := time.NewTicker(pipePoll)
+	defer again.Stop()
 	for {
 		w, err := openFIFO(filepath.Join(s.tree, pipe))
 		if err == nil {
@@ -129,8 +131,10 @@ func (s *streams) write(ctx context.Context, pipe string, fill func(io.Writer) e
 		if !errors.Is(err, errNoReader) {
 			return err
 		}
-		if !pause(ctx, pipePoll) {
+		select {
+		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-again.C:
 		}
 	}
 }

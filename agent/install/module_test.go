@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"redflag/agent/install/installtest"
 	"redflag/api"
 )
 
@@ -56,30 +57,30 @@ exit 0
 // calls are the states that the module saw since the last look.
 func (b box) calls(tb testing.TB) string {
 	tb.Helper()
-	got, err := os.ReadFile(b.path("calls"))
+	got, err := os.ReadFile(b.Path("calls"))
 	require.NoError(tb, err)
-	require.NoError(tb, os.Remove(b.path("calls")))
+	require.NoError(tb, os.Remove(b.Path("calls")))
 	return strings.Join(strings.Fields(string(got)), " ")
 }
 
 func (b box) set(tb testing.TB, name, content string) {
 	tb.Helper()
-	require.NoError(tb, os.WriteFile(b.path(name), []byte(content), 0o600))
+	require.NoError(tb, os.WriteFile(b.Path(name), []byte(content), 0o600))
 }
 
 // streamed is a machine with streamModule and version 1.0, and a record of 2.0.
 func streamed(t *testing.T) (box, Record, []byte) {
 	t.Helper()
-	b := box{t.TempDir()}
-	b.module(t, "stream", streamModule)
-	one := bundle(t, map[string]string{"a": "1.", "b": "0"})
+	b := newBox(t)
+	b.Module(t, "stream", streamModule)
+	one := installtest.Bundle(t, map[string]string{"a": "1.", "b": "0"})
 	r := recordFor(api.InstallModule, "1.0", one)
 	r.Install.Module = "stream"
 	require.NoError(t, b.install(t, r, one))
-	require.Equal(t, "1.0", read(t, b.path("live")))
+	require.Equal(t, "1.0", read(t, b.Path("live")))
 	require.Equal(t, "ProvidePayloadFileSizes DownloadWithFileSizes ArtifactInstall NeedsArtifactReboot ArtifactCommit Cleanup", b.calls(t))
-	require.NoDirExists(t, b.path("artifacts", "app", "module"))
-	two := bundle(t, map[string]string{"a": "2.", "b": "0"})
+	require.NoDirExists(t, b.Path("artifacts", "app", "module"))
+	two := installtest.Bundle(t, map[string]string{"a": "2.", "b": "0"})
 	r = recordFor(api.InstallModule, "2.0", two)
 	r.Install.Module = "stream"
 	return b, r, two
@@ -95,7 +96,7 @@ func read(tb testing.TB, path string) string {
 func TestModuleStreams(t *testing.T) {
 	b, r, payload := streamed(t)
 	require.NoError(t, b.install(t, r, payload))
-	require.Equal(t, "2.0", read(t, b.path("live")))
+	require.Equal(t, "2.0", read(t, b.Path("live")))
 }
 
 func TestModuleFailsToCommit(t *testing.T) {
@@ -103,7 +104,7 @@ func TestModuleFailsToCommit(t *testing.T) {
 	b.set(t, "fail-ArtifactCommit", "")
 	var back *RolledBackError
 	require.ErrorAs(t, b.install(t, r, payload), &back)
-	require.Equal(t, "1.0", read(t, b.path("live")))
+	require.Equal(t, "1.0", read(t, b.Path("live")))
 	require.Equal(t, "ProvidePayloadFileSizes DownloadWithFileSizes ArtifactInstall NeedsArtifactReboot ArtifactCommit "+
 		"SupportsRollback ArtifactRollback ArtifactFailure Cleanup", b.calls(t))
 }
@@ -128,7 +129,7 @@ func TestModuleRebootsBackAtMostThreeTimes(t *testing.T) {
 		want := map[string]int{"1": 2, "9": maxTries}[failures]
 		require.Equal(t, want, strings.Count(calls, "ArtifactRollbackReboot ArtifactVerifyRollbackReboot"), calls)
 		require.True(t, strings.HasSuffix(calls, "ArtifactFailure Cleanup"), calls)
-		require.Equal(t, "1.0", read(t, b.path("live")))
+		require.Equal(t, "1.0", read(t, b.Path("live")))
 	}
 }
 
@@ -154,7 +155,7 @@ func TestSystemReboot(t *testing.T) {
 	require.ErrorIs(t, b.work(t, payload, reboot), down)
 	b.set(t, "boot_id", "second")
 	require.NoError(t, b.work(t, payload, nil))
-	require.Equal(t, "2.0", read(t, b.path("live")))
+	require.Equal(t, "2.0", read(t, b.Path("live")))
 	require.True(t, strings.HasSuffix(b.calls(t), "NeedsArtifactReboot ArtifactVerifyReboot ArtifactCommit Cleanup"))
 }
 
@@ -164,8 +165,8 @@ func TestModuleMustReadWhatItAsksFor(t *testing.T) {
 		"no stream":     "cat stream-next > /dev/null",
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := box{t.TempDir()}
-			b.module(t, "lazy", "#!/bin/sh\ncd \"$2\"\nif test \"$1\" = Download; then "+download+"; fi\nexit 0\n")
+			b := newBox(t)
+			b.Module(t, "lazy", "#!/bin/sh\ncd \"$2\"\nif test \"$1\" = Download; then "+download+"; fi\nexit 0\n")
 			payload := []byte(strings.Repeat("x", 1<<20))
 			r := recordFor(api.InstallModule, "1.0", payload)
 			r.Install = &api.Install{Type: api.InstallModule, Module: "lazy"}
@@ -175,15 +176,15 @@ func TestModuleMustReadWhatItAsksFor(t *testing.T) {
 }
 
 func TestModuleThatIsMissingOrHangs(t *testing.T) {
-	b := box{t.TempDir()}
+	b := newBox(t)
 	r := recordFor(api.InstallModule, "1.0", []byte("x"))
 	r.Install = &api.Install{Type: api.InstallModule, Module: "hang", StepTimeout: api.Duration(200e6)}
 	require.Equal(t, api.ErrorUnsupported, classOf(b.install(t, r, []byte("x"))))
-	b.module(t, "hang", "#!/bin/sh\nif test \"$1\" = ArtifactInstall; then sleep 600 & echo $! > \"$2/../../../pid\"; wait; fi\nexit 0\n")
+	b.Module(t, "hang", "#!/bin/sh\nif test \"$1\" = ArtifactInstall; then sleep 600 & echo $! > \"$2/../../../pid\"; wait; fi\nexit 0\n")
 	err := b.install(t, r, []byte("x"))
 	require.ErrorContains(t, err, "took longer than 200ms")
 	require.ErrorContains(t, err, "could not be restored: there is no way back")
-	require.NotEmpty(t, read(t, b.path("pid")))
+	require.NotEmpty(t, read(t, b.Path("pid")))
 }
 
 // TestModuleOfTheManual runs the module that docs/modules.md shows.
@@ -192,20 +193,20 @@ func TestModuleOfTheManual(t *testing.T) {
 	require.True(t, ok)
 	script, _, ok = strings.Cut(script, "```")
 	require.True(t, ok)
-	b := box{t.TempDir()}
-	b.module(t, "copy", script)
+	b := newBox(t)
+	b.Module(t, "copy", script)
 	install := func(version string, checks ...api.HealthCheck) error {
 		r := recordFor(api.InstallModule, version, []byte(version))
 		r.Install = &api.Install{
-			Type: api.InstallModule, Module: "copy", Params: map[string]string{"dest": b.path("live")},
+			Type: api.InstallModule, Module: "copy", Params: map[string]string{"dest": b.Path("live")},
 			Checks: checks, CheckWithin: api.Duration(50e6),
 		}
 		return b.install(t, r, []byte(version))
 	}
 	require.NoError(t, install("1.0"))
 	require.NoError(t, install("2.0"))
-	require.Equal(t, "2.0", read(t, b.path("live")))
+	require.Equal(t, "2.0", read(t, b.Path("live")))
 	var back *RolledBackError
 	require.ErrorAs(t, install("3.0", api.HealthCheck{Kind: api.CheckCommand, Target: "false"}), &back)
-	require.Equal(t, "2.0", read(t, b.path("live")))
+	require.Equal(t, "2.0", read(t, b.Path("live")))
 }

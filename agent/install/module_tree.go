@@ -90,7 +90,7 @@ func (m *moduleInstaller) layOut(job *Job) error {
 			}
 			text = string(b)
 		}
-		err := writeSynced(filepath.Join(tree, path), 0o600, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+		err := durable.WriteSynced(filepath.Join(tree, path), 0o600, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (m *moduleInstaller) keepFiles(job *Job, files []moduleFile) error {
 		return err
 	}
 	for _, f := range files {
-		err := writeSynced(filepath.Join(dir, f.name), 0o600, func(w io.Writer) error { return copyFile(w, f.path) })
+		err := durable.WriteSynced(filepath.Join(dir, f.name), 0o600, func(w io.Writer) error { return copyFile(w, f.path) })
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,6 @@ func (e *Engine) installer(job *Job) (installer, error) {
 	case api.InstallModule:
 		return &moduleInstaller{file, &e.Host}, nil
 	default:
-		return nil, failf(api.ErrorUnsupported, "this agent does not know the install type %q; update the agent first", kind)
+		return nil, api.Failf(api.ErrorUnsupported, "this agent does not know the install type %q; update the agent first", kind)
 	}
 }

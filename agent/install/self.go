@@ -30,7 +30,7 @@ func (s *selfInstaller) stage(ctx context.Context, job *Job) error {
 	}
 	path := s.store.Path(job.New.Name, dirVersions, job.New.Version, job.New.FileName)
 	if err := s.host.Prove(ctx, path); err != nil {
-		return failf(api.ErrorHealth, "the new binary does not poll: %w", err)
+		return api.Failf(api.ErrorHealth, "the new binary does not poll: %w", err)
 	}
 	return nil
 }

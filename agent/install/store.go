@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,7 +85,7 @@ func (s *Store) Current(name string) (*Record, error) {
 
 // Record returns what is known of a version, current or kept.
 func (s *Store) Record(name, version string) (*Record, error) {
-	b, err := readFile(s.Path(name, dirVersions, version, fileRecord), maxRecord)
+	b, err := durable.ReadFile(s.Path(name, dirVersions, version, fileRecord), maxRecord)
 	if err != nil {
 		return nil, fmt.Errorf("read record of %s %s: %w", name, version, err)
 	}
@@ -360,21 +359,4 @@ func (s *Store) Discard(name string) error {
 		return fmt.Errorf("clear staging: %w", err)
 	}
 	return nil
-}
-
-// readFile reads a whole file of at most limit bytes.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return b, nil
 }

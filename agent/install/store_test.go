@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"redflag/durable"
 )
 
 func testStore(t *testing.T, dir string) *Store {
@@ -20,7 +22,7 @@ func testStore(t *testing.T, dir string) *Store {
 func put(v *Store, version string) error {
 	r := &Record{Name: "app", Version: version, FileName: "app.bin", SHA256: "hash of " + version, InfoHash: "info of " + version}
 	err := v.Put(r, func(dir string) error {
-		return writeSynced(filepath.Join(dir, r.FileName), 0o755, func(w io.Writer) error {
+		return durable.WriteSynced(filepath.Join(dir, r.FileName), 0o755, func(w io.Writer) error {
 			_, err := io.WriteString(w, "payload "+version)
 			return err
 		})
