@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"redflag/agent/process"
 	"redflag/api"
 	"redflag/durable"
 )
@@ -138,9 +139,9 @@ func (d *debInstaller) dpkg(ctx context.Context, job *Job, args ...string) error
 	again := time.NewTicker(dpkgPause)
 	defer again.Stop()
 	for {
-		err := run(ctx, command{argv: argv, env: []string{"DEBIAN_FRONTEND=noninteractive"}, timeout: job.timeout(), out: &job.out})
+		err := process.Run(ctx, process.Command{Argv: argv, Env: []string{"DEBIAN_FRONTEND=noninteractive"}, Timeout: job.timeout(), Out: &job.out})
 		if err == nil {
-			job.out.reset()
+			job.out.Reset()
 			return nil
 		}
 		if said := job.out.String(); !strings.Contains(said, "locked by another process") || time.Now().After(deadline) {
@@ -151,7 +152,7 @@ func (d *debInstaller) dpkg(ctx context.Context, job *Job, args ...string) error
 			return err
 		case <-again.C:
 		}
-		job.out.reset()
+		job.out.Reset()
 	}
 }
 
@@ -162,7 +163,7 @@ func (d *debInstaller) file(r Record) string {
 // field reads a field of a kept package.
 func (d *debInstaller) field(ctx context.Context, r Record, name string) (string, error) {
 	var out bytes.Buffer
-	err := run(ctx, command{argv: []string{"dpkg-deb", "--field", d.file(r), name}, timeout: time.Minute, out: &out})
+	err := process.Run(ctx, process.Command{Argv: []string{"dpkg-deb", "--field", d.file(r), name}, Timeout: time.Minute, Out: &out})
 	if err != nil {
 		return "", fmt.Errorf("read package of %s %s: %w: %s", r.Name, r.Version, err, strings.TrimSpace(out.String()))
 	}
@@ -174,7 +175,7 @@ func (d *debInstaller) installed(ctx context.Context, pkg string) (string, error
 	var out bytes.Buffer
 	argv := append([]string{"dpkg-query"}, d.queryArgs()...)
 	argv = append(argv, "--show", "--showformat=${db:Status-Status} ${Version}", "--", pkg)
-	err := run(ctx, command{argv: argv, timeout: time.Minute, out: &out})
+	err := process.Run(ctx, process.Command{Argv: argv, Timeout: time.Minute, Out: &out})
 	status, version, _ := strings.Cut(strings.TrimSpace(out.String()), " ")
 	switch {
 	case err != nil && strings.Contains(out.String(), "no packages found"):

@@ -198,7 +198,7 @@ func (e *Engine) explain(job *Job, err error) error {
 	if err == nil || said == "" {
 		return err
 	}
-	job.out.reset()
+	job.out.Reset()
 	return fmt.Errorf("%w; output: %s", err, said)
 }
 

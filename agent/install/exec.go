@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"redflag/agent/process"
 )
 
 // execInstaller runs the scripts of a signed bundle. A step is a program at the
@@ -75,7 +77,7 @@ func (x *execInstaller) run(ctx context.Context, job *Job, step string) error {
 		env = append(env, "REDFLAG_PARAM_"+strings.NewReplacer("-", "_", ".", "_", "+", "_").Replace(k)+"="+v)
 	}
 	slices.Sort(env)
-	err := run(ctx, command{argv: []string{path}, dir: filepath.Dir(path), env: env, timeout: job.timeout(), out: &job.out})
+	err := process.Run(ctx, process.Command{Argv: []string{path}, Dir: filepath.Dir(path), Env: env, Timeout: job.timeout(), Out: &job.out})
 	if err != nil {
 		return fmt.Errorf("step %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"redflag/agent/process"
 	"redflag/api"
 )
 
@@ -36,7 +37,7 @@ func (e *Engine) check(ctx context.Context, job *Job) error {
 	gate, stop := context.WithTimeout(ctx, within)
 	defer stop()
 	for {
-		job.out.reset()
+		job.out.Reset()
 		err := round(gate, checks, &job.out)
 		if err == nil {
 			return nil
@@ -68,9 +69,9 @@ func once(ctx context.Context, c api.HealthCheck, out io.Writer) error {
 		if runtime.GOOS == "windows" {
 			argv = []string{"cmd.exe", "/C", c.Target}
 		}
-		return run(ctx, command{argv: argv, timeout: gateOnce, out: out})
+		return process.Run(ctx, process.Command{Argv: argv, Timeout: gateOnce, Out: out})
 	case api.CheckUnit:
-		return run(ctx, command{argv: []string{"systemctl", "is-active", "--", c.Target}, timeout: gateOnce, out: out})
+		return process.Run(ctx, process.Command{Argv: []string{"systemctl", "is-active", "--", c.Target}, Timeout: gateOnce, Out: out})
 	case api.CheckTCP:
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.Target)
 		if err != nil {

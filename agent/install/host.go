@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"redflag/agent/process"
 	"redflag/api"
 )
 
@@ -65,7 +66,7 @@ func (h *Host) Reboot(ctx context.Context) error {
 	if len(argv) == 0 {
 		argv = []string{"systemctl", "reboot"}
 	}
-	return run(ctx, command{argv: argv, timeout: time.Minute, out: io.Discard})
+	return process.Run(ctx, process.Command{Argv: argv, Timeout: time.Minute, Out: io.Discard})
 }
 
 func (h *Host) downWithin() time.Duration {

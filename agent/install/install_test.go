@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/agent/install/installtest"
+	"redflag/agent/process"
 	"redflag/api"
 )
 
@@ -73,7 +74,7 @@ func TestHealthGate(t *testing.T) {
 	} {
 		c, err := api.ParseHealthCheck(check)
 		require.NoError(t, err)
-		require.Equal(t, well, once(t.Context(), c, &tail{}) == nil, check)
+		require.Equal(t, well, once(t.Context(), c, &process.Tail{}) == nil, check)
 	}
 	require.NoError(t, ln.Close())
 }
@@ -112,7 +113,7 @@ func TestBundleThatRefusesChangesNothing(t *testing.T) {
 // TestScriptsDoNotSeeTheAgentsSecrets keeps the token out of what others run.
 func TestScriptsDoNotSeeTheAgentsSecrets(t *testing.T) {
 	t.Setenv("REDFLAG_TOKEN", "secret")
-	var out tail
+	var out process.Tail
 	require.NoError(t, once(t.Context(), api.HealthCheck{Kind: api.CheckCommand, Target: "env"}, &out))
 	require.NotContains(t, out.String(), "secret")
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"redflag/agent/process"
 	"redflag/api"
 )
 
@@ -80,8 +82,8 @@ type Job struct {
 	Watch func(Stage)
 	Log   hclog.Logger
 
-	resumed bool // the stage was entered by an earlier life of this process
-	out     tail // what scripts and tools printed last
+	resumed bool         // the stage was entered by an earlier life of this process
+	out     process.Tail // what scripts and tools printed last
 }
 
 // how is never nil.
@@ -138,4 +140,15 @@ type rebooter interface {
 	reboot(ctx context.Context, job *Job) error
 	revertReboot(ctx context.Context, job *Job) error
 	verifyRevert(ctx context.Context, job *Job) error
+}
+
+// stepTimeout bounds one script, tool or module call, unless the payload says
+// otherwise.
+const stepTimeout = 10 * time.Minute
+
+func (j *Job) timeout() time.Duration {
+	if d := j.how().StepTimeout; d > 0 {
+		return time.Duration(d)
+	}
+	return stepTimeout
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"redflag/agent/process"
 	"redflag/api"
 	"redflag/durable"
 )
@@ -143,8 +144,8 @@ func (m *moduleInstaller) ask(ctx context.Context, job *Job, query string) (stri
 
 func (m *moduleInstaller) exec(ctx context.Context, job *Job, state string, out io.Writer, started func() func()) error {
 	tree := m.tree(job)
-	return run(ctx, command{
-		argv: []string{m.program(job), state, tree}, dir: tree, timeout: job.timeout(), out: out, started: started,
+	return process.Run(ctx, process.Command{
+		Argv: []string{m.program(job), state, tree}, Dir: tree, Timeout: job.timeout(), Out: out, Started: started,
 	})
 }
 

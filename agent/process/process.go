@@ -1,4 +1,9 @@
-package install
+// Package process runs the programs that an agent needs: package managers,
+// scripts and update modules.
+//
+// It owns their environment, their time-outs and their end. It must never run
+// anything by way of a shell.
+package process
 
 import (
 	"context"
@@ -15,36 +20,37 @@ import (
 )
 
 const (
-	// stepTimeout bounds one script, tool or module call, unless the payload
-	// says otherwise.
-	stepTimeout = 10 * time.Minute
 	// waitDelay is how long output may come after the process has ended.
 	waitDelay = 5 * time.Second
 	// tailSize bounds what is kept of the output, in bytes.
 	tailSize = 4 << 10
 )
 
-// command is a program to run.
-type command struct {
-	argv    []string
-	dir     string
-	env     []string // besides the basic ones
-	timeout time.Duration
-	out     io.Writer
-	// started is called once the process runs; what it returns is called when
+// Command is a program to run.
+type Command struct {
+	Argv    []string
+	Dir     string
+	Env     []string // besides the basic ones
+	Timeout time.Duration
+	Out     io.Writer // of standard output
+	Err     io.Writer // of standard error; nil for Out as well
+	// Started is called once the process runs; what it returns is called when
 	// the process has ended.
-	started func() (ended func())
+	Started func() (ended func())
 }
 
-// run runs a program in a process group of its own, which dies as a whole with
+// Run runs a program in a process group of its own, which dies as a whole with
 // the time-out and, on Linux, the program with this process: nothing goes on
 // behind the back of a restarted agent.
-func run(ctx context.Context, c command) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+func Run(ctx context.Context, c Command) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, c.out, c.out
-	cmd.Env = append(baseEnv(), c.env...)
+	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, c.Out, c.Err
+	if c.Err == nil {
+		cmd.Stderr = c.Out
+	}
+	cmd.Env = append(baseEnv(), c.Env...)
 	cmd.WaitDelay = waitDelay
 	isolate(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }
@@ -53,18 +59,18 @@ func run(ctx context.Context, c command) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if c.started != nil {
-		defer c.started()()
+	if c.Started != nil {
+		defer c.Started()()
 	}
 	err := cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // a service that it started holds the output open
 	}
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%s took longer than %s", filepath.Base(c.argv[0]), c.timeout)
+		return fmt.Errorf("%s took longer than %s", filepath.Base(c.Argv[0]), c.Timeout)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(c.argv[0]), err)
+		return fmt.Errorf("%s: %w", filepath.Base(c.Argv[0]), err)
 	}
 	return nil
 }
@@ -84,14 +90,14 @@ func baseEnv() []string {
 	return env
 }
 
-// tail keeps the last bytes that were written to it.
-type tail struct {
+// Tail keeps the last bytes that were written to it.
+type Tail struct {
 	mu sync.Mutex
 	b  []byte
 }
 
 // Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
+func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
@@ -102,21 +108,15 @@ func (t *tail) Write(p []byte) (int, error) {
 }
 
 // String returns what is kept.
-func (t *tail) String() string {
+func (t *Tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.b)
 }
 
-func (t *tail) reset() {
+// Reset forgets it.
+func (t *Tail) Reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b = nil
-}
-
-func (j *Job) timeout() time.Duration {
-	if d := j.how().StepTimeout; d > 0 {
-		return time.Duration(d)
-	}
-	return stepTimeout
 }

@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package install
+package process
 
 import (
 	"os/exec"

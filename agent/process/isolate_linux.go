@@ -1,4 +1,4 @@
-package install
+package process
 
 import (
 	"os/exec"

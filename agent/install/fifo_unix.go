@@ -9,9 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killGroup ends a process and all that it started.
-func killGroup(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGKILL) }
-
 func mkfifo(path string) error { return unix.Mkfifo(path, 0o600) }
 
 // openFIFO opens the writing end if somebody reads, and does not wait: the
