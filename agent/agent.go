@@ -13,6 +13,8 @@ import (
 	"redflag/api"
 	"redflag/telemetry"
 	"redflag/trust/pki"
+
+	"redflag/agent/system"
 )
 
 // Agent is one machine of the mesh.
@@ -101,8 +103,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		trust: member,
 		id:    id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
 		limits: limits, log: a.log, now: make(chan struct{}, 1), polled: make(chan struct{}), settings: known.Settings,
-		keep:      func(l learnt) error { return l.save(a.learntPath()) },
-		readiness: func() *api.Readiness { return readiness(a.cfg.DataDir) },
+		keep: func(l learnt) error { return l.save(a.learntPath()) },
 	}
 	signed := newSignatures(a.cfg.DataDir, mesh.metadata)
 	signed.clock = clk.now
@@ -111,6 +112,9 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		return err
 	}
 
+	machine := &system.System{Metered: a.cfg.Metered}
+	poller.executor.system, poller.executor.osUpdates = machine, a.cfg.OSUpdates
+	poller.readiness = func() *api.Readiness { return readiness(ctx, a.cfg.DataDir, machine, a.cfg.Windows) }
 	if poller.logs = logs; logs != nil {
 		logs.apply(known.Settings.Settings())
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
+
+	"redflag/agent/system"
 )
 
 // During a download a wish to cancel is carried out; nothing is installed.
@@ -113,7 +115,7 @@ func TestStepsAreTimed(t *testing.T) {
 }
 
 func TestReadinessOfThisMachine(t *testing.T) {
-	r := readiness(t.TempDir())
+	r := readiness(t.Context(), t.TempDir(), &system.System{}, nil)
 	require.Positive(t, *r.DiskFree)
 	require.GreaterOrEqual(t, *r.DiskTotal, *r.DiskFree)
 	require.Empty(t, r.Degraded)

@@ -47,6 +47,13 @@ type Config struct {
 	// Patience is how long a command goes on without a node or a byte before it
 	// fails; 0 means half an hour: machines sleep, and sites lose their link.
 	Patience time.Duration
+	// Windows are when this machine may be worked on; none means always.
+	Windows []api.Window
+	// Metered says whether bytes cost on this machine's link; nil asks the
+	// system.
+	Metered *bool
+	// OSUpdates lets commands update packages of the operating system.
+	OSUpdates bool
 	// Executable is the file that runs this process; empty means to find out.
 	Executable string
 	// Debug keeps debug lines in the log whatever the settings say.
@@ -104,6 +111,9 @@ func (c *Config) Validate() error {
 		if _, _, err := net.SplitHostPort(c.SwarmAddr); err != nil {
 			return api.Errorf(api.CodeInvalid, "swarm address %q: %v", c.SwarmAddr, err).WithHint("write host:port, or :0 for any free port")
 		}
+	}
+	if err := api.CheckWindows(c.Windows); err != nil {
+		return err
 	}
 	if c.KeepVersions < 0 || c.VersionsBudget < 0 {
 		return api.Errorf(api.CodeInvalid, "the number or the size of kept versions is negative").WithHint("use --keep-versions 2")

@@ -15,6 +15,8 @@ import (
 	"redflag/api"
 	"redflag/telemetry"
 	"redflag/trust"
+
+	"redflag/agent/system"
 )
 
 const (
@@ -58,6 +60,9 @@ type executor struct {
 	ended    func()        // a command has ended
 	refused  func(api.Incident)
 	labels   map[string]string // of this machine, as they were at enrolment
+	system   *system.System
+	// osUpdates says that packages of the operating system may be updated.
+	osUpdates bool
 
 	patience, lagPatience time.Duration
 	retryBase             time.Duration
@@ -74,6 +79,7 @@ func newExecutor(j *journal, v *install.Store, t targets, p payloads, log hclog.
 	return &executor{
 		journal: j, versions: v, engine: &install.Engine{Store: v}, targets: t, payloads: p, log: log, ended: ended,
 		wake:     make(chan struct{}, 1),
+		system:   &system.System{},
 		refused:  func(api.Incident) {},
 		patience: patience, lagPatience: lagPatience, retryBase: retryBase,
 	}
@@ -214,10 +220,14 @@ func (e *executor) perform(ctx context.Context, log hclog.Logger, en *entry) err
 		return context.Cause(ctx)
 	}
 	switch en.Command.Kind {
-	case api.KindInstall:
+	case api.KindInstall, api.KindUpdateAgent:
 		return e.install(ctx, log, en)
 	case api.KindRollback:
 		return e.rollback(ctx, log, en)
+	case api.KindScan, api.KindCollectSpecs:
+		return e.scan(ctx, log, en)
+	case api.KindUpdatePackage:
+		return e.updatePackage(ctx, log, en)
 	default:
 		return api.Failf(api.ErrorUnsupported, "this agent does not know the command %q; update the agent first", en.Command.Kind)
 	}

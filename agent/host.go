@@ -53,7 +53,7 @@ func (a *Agent) host(id string, p *poller) (install.Host, error) {
 
 // prove runs another binary as this agent for one poll.
 func (a *Agent) prove(ctx context.Context, path string, p *poller) error {
-	req, err := p.request()
+	req, _, err := p.request()
 	if err != nil {
 		return err
 	}

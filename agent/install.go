@@ -69,6 +69,9 @@ func (e *executor) verify(ctx context.Context, log hclog.Logger, cmd api.Command
 	if err != nil {
 		return t, err
 	}
+	if cmd.Kind == api.KindUpdateAgent && t.Custom.Install.Kind() != api.InstallSelf {
+		return t, api.Failf(api.ErrorVerify, "%s %s was not signed as a version of the agent; publish it with --type self", cmd.Artifact, cmd.Version)
+	}
 	if t.Custom.Name != cmd.Artifact || t.Custom.Version != cmd.Version {
 		return t, api.Failf(api.ErrorVerify, "the signed target is %s %s, the command names %s %s",
 			t.Custom.Name, t.Custom.Version, cmd.Artifact, cmd.Version)

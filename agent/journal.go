@@ -46,6 +46,10 @@ type entry struct {
 	// Deadline is the command's, by this machine's clock.
 	Deadline time.Time         `json:"deadline,omitzero"`
 	Log      *api.ExecutionLog `json:"log,omitempty"`
+
+	// inventory goes into the final report, which is where it is kept until a
+	// node has taken it.
+	inventory *api.Inventory
 }
 
 // journal is the agent's memory of commands and reports. Every change is on
@@ -167,7 +171,9 @@ func (j *journal) end(e *entry, state api.State, failure *api.Failure) error {
 		transfer := e.Transfer
 		report.Transfer = &transfer
 	}
-	e.State, e.Final, e.Log = state, &report, nil
+	final := report // for repeats; those who ask again have no use for an inventory
+	report.Inventory = e.inventory.Trim()
+	e.State, e.Final, e.Log = state, &final, nil
 	return j.update(e, func(tx *bolt.Tx) error {
 		if err := retire(tx, e); err != nil {
 			return err

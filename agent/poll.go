@@ -97,7 +97,7 @@ func (p *poller) rest(ctx context.Context, d time.Duration, kicked <-chan struct
 // poll makes one exchange with the best node that answers, and returns when
 // the next one is due.
 func (p *poller) poll(ctx context.Context) (time.Duration, error) {
-	req, err := p.request()
+	req, more, err := p.request()
 	if err != nil {
 		return 0, err
 	}
@@ -115,8 +115,8 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 	if p.logs != nil {
 		p.logs.after()
 	}
-	if len(req.Reports) == api.MaxReports {
-		p.kick() // there may be more
+	if more {
+		p.kick()
 	}
 	return nextPoll(resp.NextPoll), nil
 }
@@ -142,23 +142,26 @@ func nextPoll(d api.Duration) time.Duration {
 	return min(max(time.Duration(d), pollGap), pollLimit)
 }
 
-func (p *poller) request() (*api.PollRequest, error) {
+// request is the next poll, and whether more reports wait than fit into it.
+func (p *poller) request() (req *api.PollRequest, more bool, err error) {
 	held, err := p.journal.held()
 	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
+		return nil, false, fmt.Errorf("read journal: %w", err)
 	}
 	reports, err := p.journal.outbox(api.MaxReports)
 	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
+		return nil, false, fmt.Errorf("read journal: %w", err)
 	}
 	installed, err := p.versions.Installed()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	seen, err := p.trust.seen()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	waiting := len(reports)
+	reports = oneInventory(reports)
 	activity, progress := p.executor.activity()
 	readiness := p.readiness()
 	if readiness.Degraded != "" && activity != api.ActivityDownloading && activity != api.ActivityInstalling {
@@ -169,7 +172,18 @@ func (p *poller) request() (*api.PollRequest, error) {
 		Held: held, Reports: reports, Progress: progress,
 		LastIndex: p.lastIndex, SettingsVersion: p.settings.Version,
 		Trust: seen, Incidents: p.trust.pending(),
-	}, nil
+	}, waiting == api.MaxReports || len(reports) < waiting, nil
+}
+
+// oneInventory cuts a list of reports so that an inventory goes out alone: it is
+// as large as all the others together may be.
+func oneInventory(reports []api.Report) []api.Report {
+	for i := range reports {
+		if reports[i].Inventory != nil {
+			return reports[:max(i, 1)]
+		}
+	}
+	return reports
 }
 
 // absorb makes a reply durable, then acts on it.

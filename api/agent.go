@@ -18,6 +18,8 @@ type Agent struct {
 	RevokedAt time.Time `json:"revoked_at,omitzero" cbor:"41,keyasint,omitzero"`
 
 	Presence *Presence `json:"presence,omitempty" cbor:"-"`
+	// Inventory is what the last scan found; listings leave it out.
+	Inventory *Inventory `json:"inventory,omitempty" cbor:"-"`
 }
 
 // Presence is what a node remembers of an agent's last poll. It is not
@@ -82,6 +84,8 @@ type Report struct {
 	Log *ExecutionLog `json:"log,omitempty" cbor:"7,keyasint,omitempty"`
 	// CancelRefused is set when the agent was asked to cancel and goes on: why.
 	CancelRefused string `json:"cancel_refused,omitempty" cbor:"8,keyasint,omitempty"`
+	// Inventory is what a scan found.
+	Inventory *Inventory `json:"inventory,omitempty" cbor:"9,keyasint,omitempty"`
 }
 
 // MaxReports is how many reports one poll may carry.

@@ -21,12 +21,15 @@ const (
 	KindUpdateAgent  Kind = "update_agent"
 	KindReboot       Kind = "reboot"
 	KindRunModule    Kind = "run_module"
+	// KindUpdatePackage brings a package of the operating system to the newest
+	// version that the machine's own sources have, or to the one it names.
+	KindUpdatePackage Kind = "update_package"
 )
 
 // Kinds lists what this version knows, in the order that people read it.
 var Kinds = []Kind{
 	KindInstall, KindRollback, KindScan, KindCollectLogs, KindCollectSpecs,
-	KindUpdateAgent, KindReboot, KindRunModule,
+	KindUpdateAgent, KindReboot, KindRunModule, KindUpdatePackage,
 }
 
 // Known reports whether this version understands the kind.
@@ -41,11 +44,36 @@ func (k Kind) Valid() bool {
 
 // NeedsArtifact reports whether the kind is about an artifact, and NeedsVersion
 // whether it must name the version of one.
-func (k Kind) NeedsArtifact() bool { return k == KindRollback || k.NeedsVersion() }
+func (k Kind) NeedsArtifact() bool {
+	return k == KindRollback || k == KindUpdatePackage || k.NeedsVersion()
+}
 
 // NeedsVersion reports whether the kind is about one version of an artifact.
 func (k Kind) NeedsVersion() bool {
 	return k == KindInstall || k == KindUpdateAgent || k == KindRunModule
+}
+
+// CheckSubject returns a CodeInvalid error unless an artifact and a version are
+// what a command of this kind is about.
+func (k Kind) CheckSubject(artifact, version string) error {
+	if k == KindUpdatePackage {
+		if !ValidPackage(artifact) {
+			return Errorf(CodeInvalid, "%.130q is not the name of a package", artifact).WithHint("write it as apt or dnf list it, such as openssl")
+		}
+		if version != "" && !ValidPackageVersion(version) {
+			return Errorf(CodeInvalid, "%.130q is not a version of a package", version).WithHint("write it as apt or dnf list it, such as 3.0.15-1~deb12u1, or leave it out")
+		}
+		return nil
+	}
+	if artifact != "" || k.NeedsArtifact() {
+		if err := CheckID("artifact", artifact); err != nil {
+			return err
+		}
+	}
+	if version != "" || k.NeedsVersion() {
+		return CheckID("version", version)
+	}
+	return nil
 }
 
 // State is where a command stands. Its rank never falls and it ends in

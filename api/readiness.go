@@ -14,6 +14,11 @@ type Readiness struct {
 	PackageLock *bool `json:"package_lock,omitempty"`
 	// RebootPending says that the machine waits for a restart.
 	RebootPending *bool `json:"reboot_pending,omitempty"`
+	// Metered says that bytes cost on the machine's link.
+	Metered *bool `json:"metered,omitempty"`
+	// WindowOpen says whether the machine's own maintenance window is open; a
+	// machine without one reports nothing.
+	WindowOpen *bool `json:"window_open,omitempty"`
 	// Blocked lists what the machine's own policy forbids now, such as work
 	// outside its own maintenance window.
 	Blocked []Blocked `json:"blocked,omitempty"`
@@ -42,13 +47,15 @@ type Gates struct {
 	Battery int  `json:"battery,omitempty" cbor:"4,keyasint,omitempty"`
 	// PackageLock asks that nobody holds the package manager's lock.
 	PackageLock bool `json:"package_lock,omitempty" cbor:"5,keyasint,omitempty"`
+	// Unmetered asks for a link on which bytes cost nothing.
+	Unmetered bool `json:"unmetered,omitempty" cbor:"6,keyasint,omitempty"`
 }
 
 // Validate returns a CodeInvalid error for gates that make no sense.
 func (g Gates) Validate() error {
 	if g.DiskFree < 0 || g.LoadPercent < 0 || g.LoadPercent > 100_000 || g.Battery < 0 || g.Battery > 100 {
 		return Errorf(CodeInvalid, "a readiness gate is out of range").
-			WithHint("use disk=2GiB, load=150 (percent per CPU), power, battery=50 or lock")
+			WithHint("use disk=2GiB, load=150 (percent per CPU), power, battery=50, lock or unmetered")
 	}
 	return nil
 }
@@ -67,7 +74,8 @@ func (g Gates) Closed(r *Readiness, payload int64) string {
 	case r.Degraded != "":
 		return "the machine is degraded: " + r.Degraded
 	case g.DiskFree > 0 && r.DiskFree == nil, g.LoadPercent > 0 && r.LoadPercent == nil,
-		g.Power && r.OnBattery == nil, g.PackageLock && r.PackageLock == nil:
+		g.Power && r.OnBattery == nil, g.PackageLock && r.PackageLock == nil,
+		g.Unmetered && r.Metered == nil:
 		return "the agent does not report what the gates ask for"
 	case r.DiskFree != nil && *r.DiskFree < need:
 		return "disk: " + Bytes(*r.DiskFree).String() + " free, " + Bytes(need).String() + " needed"
@@ -75,8 +83,47 @@ func (g Gates) Closed(r *Readiness, payload int64) string {
 		return "load: " + percent(*r.LoadPercent) + " per CPU, at most " + percent(g.LoadPercent) + " allowed"
 	case g.PackageLock && *r.PackageLock:
 		return "the package manager's lock is held"
+	case g.Unmetered && *r.Metered:
+		return "the machine's link is metered"
 	case g.Power && *r.OnBattery && (g.Battery == 0 || r.Battery == nil || *r.Battery < g.Battery):
 		return "power: the machine runs on battery"
 	}
 	return ""
+}
+
+// Conditions lists, in a fixed order, what ReadinessCounts counts.
+var Conditions = []string{"reporting", "on_battery", "package_locked", "reboot_pending", "metered", "window_shut", "busy", "low_disk", "degraded"}
+
+// Conditions names what is true of the machine.
+func (r *Readiness) Conditions() []string {
+	if r == nil {
+		return nil
+	}
+	yes := func(v *bool) bool { return v != nil && *v }
+	out := []string{"reporting"}
+	for _, c := range []struct {
+		name string
+		met  bool
+	}{
+		{"on_battery", yes(r.OnBattery)},
+		{"package_locked", yes(r.PackageLock)},
+		{"reboot_pending", yes(r.RebootPending)},
+		{"metered", yes(r.Metered)},
+		{"window_shut", r.WindowOpen != nil && !*r.WindowOpen},
+		{"busy", r.LoadPercent != nil && *r.LoadPercent > 100},
+		{"low_disk", r.DiskFree != nil && r.DiskTotal != nil && *r.DiskFree < *r.DiskTotal/20},
+		{"degraded", r.Degraded != ""},
+	} {
+		if c.met {
+			out = append(out, c.name)
+		}
+	}
+	return out
+}
+
+// ReadinessCounts counts the agents of one region that polled lately, by what is
+// true of their machines, see Conditions.
+type ReadinessCounts struct {
+	Region string         `json:"region"`
+	Counts map[string]int `json:"counts"`
 }

@@ -222,15 +222,8 @@ func (r *CreateRolloutRequest) Validate() error {
 	if !r.Kind.Known() && !r.AllowUnknownKind {
 		return Errorf(CodeInvalid, "kind %q is not known", string(r.Kind)).WithHint("use one of %v", Kinds)
 	}
-	if r.Artifact != "" || r.Kind.NeedsArtifact() {
-		if err := CheckID("artifact", r.Artifact); err != nil {
-			return err
-		}
-	}
-	if r.Version != "" || r.Kind.NeedsVersion() {
-		if err := CheckID("version", r.Version); err != nil {
-			return err
-		}
+	if err := r.Kind.CheckSubject(r.Artifact, r.Version); err != nil {
+		return err
 	}
 	if err := r.Plan.Validate(); err != nil {
 		return err

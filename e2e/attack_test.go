@@ -105,7 +105,7 @@ func TestOlderVersionIsRefused(t *testing.T) {
 	a.kill()
 	a.start()
 	m.eventually("the agent is back after kill -9 without its token", func() bool {
-		return strings.Count(m.log("a1"), "agent started") == 2 && strings.Contains(m.run("agents", "a1"), `"version": "1.0.0"`)
+		return strings.Count(m.log("a1"), "agent started") == 2 && strings.Contains(m.run("agents", "a1", "--json"), `"version": "1.0.0"`)
 	})
 	require.Zero(t, a.stop())
 	require.Zero(t, m.first.stop())

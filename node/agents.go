@@ -48,6 +48,9 @@ func (n *Node) showAgent(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.CodeNotFound, "there is no agent %q", id).WithHint("redflag agents")
 	}
 	a.Presence = n.presenceEverywhere(r.Context(), presenceQuery{Agents: []string{id}})[id]
+	if inv, ok := n.state().Inventory(id); ok {
+		a.Inventory = inv
+	}
 	return a, nil
 }
 

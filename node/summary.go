@@ -21,14 +21,19 @@ type heard map[string]map[api.Activity]int
 
 // summarizeAgents counts who a selector picks, without listing anybody.
 func (n *Node) summarizeAgents(r *http.Request) (any, error) {
-	selector := api.Selector{All: true}
-	if terms := r.URL.Query()["select"]; len(terms) > 0 {
-		var err error
-		if selector, err = api.ParseSelector(terms...); err != nil {
-			return nil, err
-		}
+	selector, err := selectorOf(r)
+	if err != nil {
+		return nil, err
 	}
 	return summary(n.countAgents(selector), n.heardEverywhere(r.Context(), selector)), nil
+}
+
+// selectorOf reads the terms of a query; none picks everybody.
+func selectorOf(r *http.Request) (api.Selector, error) {
+	if terms := r.URL.Query()["select"]; len(terms) > 0 {
+		return api.ParseSelector(terms...)
+	}
+	return api.Selector{All: true}, nil
 }
 
 // countAgents counts the enrolled agents of each region.
@@ -61,23 +66,30 @@ func summary(counts map[string]int, all heard) api.AgentSummary {
 // heardHere counts those that a selector picks among the agents that polled
 // this node lately.
 func (n *Node) heardHere(selector api.Selector) heard {
-	now, idle := time.Now(), n.pollIdle()
-	polled := n.presence.get(nil)
 	out := heard{}
-	if len(polled) == 0 {
-		return out
-	}
-	n.state().EachAgent(func(a *api.Agent) {
-		p, ok := polled[a.ID]
-		if !ok || !selector.Matches(a) || now.Sub(p.LastPoll) > 3*idle(a)+onlinePatience {
-			return
-		}
+	n.eachHeard(selector, func(a *api.Agent, p *api.Presence) {
 		if out[a.Region] == nil {
 			out[a.Region] = map[api.Activity]int{}
 		}
 		out[a.Region][cmp.Or(p.Activity, api.ActivityIdle)]++
 	})
 	return out
+}
+
+// eachHeard calls f with those that a selector picks among the agents that
+// polled this node lately.
+func (n *Node) eachHeard(selector api.Selector, f func(*api.Agent, *api.Presence)) {
+	now, idle := time.Now(), n.pollIdle()
+	polled := n.presence.get(nil)
+	if len(polled) == 0 {
+		return
+	}
+	n.state().EachAgent(func(a *api.Agent) {
+		p, ok := polled[a.ID]
+		if ok && selector.Matches(a) && now.Sub(p.LastPoll) <= 3*idle(a)+onlinePatience {
+			f(a, p)
+		}
+	})
 }
 
 // pollIdle returns how often an agent polls that has nothing to do. Most

@@ -15,7 +15,8 @@ import (
 
 func newAgentCommand() *cobra.Command {
 	var cfg agent.Config
-	var down, up, budget string
+	var down, up, budget, metered string
+	var windows []string
 	cmd := &cobra.Command{
 		Use:     "agent",
 		GroupID: "run",
@@ -40,6 +41,16 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 			cfg.VersionsBudget, err = keepBytes(budget)
 			if err != nil {
 				return err
+			}
+			if cfg.Metered, err = parseMetered(metered); err != nil {
+				return err
+			}
+			for _, s := range windows {
+				w, err := api.ParseWindow(s)
+				if err != nil {
+					return err
+				}
+				cfg.Windows = append(cfg.Windows, w)
 			}
 			cfg.Version = version
 			cfg.LogOutput = telemetry.NewOutput(os.Stderr)
@@ -72,6 +83,9 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 	f.StringVar(&cfg.ModulesDir, "modules-dir", install.DefaultModulesDir, "folder of update modules")
 	f.IntVar(&cfg.KeepVersions, "keep-versions", 2, "versions of each artifact to keep for a rollback, besides the current one")
 	f.StringVar(&budget, "versions-budget", "", "what kept versions of one artifact may take on disk, such as 2GiB; one is always kept")
+	f.StringArrayVar(&windows, "window", nil, "when this machine may be worked on: \"daily 22:00-04:00 Europe/Berlin\"; may be repeated")
+	f.StringVar(&metered, "metered", "auto", "whether bytes cost on this machine's link: yes, no, or auto to ask NetworkManager")
+	f.BoolVar(&cfg.OSUpdates, "os-updates", false, "let commands update packages of the operating system, from the machine's own sources")
 	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
 	cmd.AddCommand(newAgentProve(), newAgentService())
 	return cmd
@@ -86,6 +100,16 @@ func keepBytes(budget string) (int64, error) {
 		return 0, usageError{fmt.Errorf("--versions-budget: %w", err)}
 	}
 	return int64(b), nil
+}
+
+func parseMetered(s string) (*bool, error) {
+	switch s {
+	case "auto":
+		return nil, nil //nolint:nilnil // ask the system
+	case "yes", "no":
+		return new(s == "yes"), nil
+	}
+	return nil, usageError{fmt.Errorf("--metered %.20q is not yes, no or auto", s)}
 }
 
 // newAgentProve is what a running agent calls on a new binary.

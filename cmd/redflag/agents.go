@@ -2,7 +2,6 @@ package main
 
 import (
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -27,11 +26,7 @@ func newAgentsCommand() *cobra.Command {
 				return err
 			}
 			if len(args) == 1 {
-				var a api.Agent
-				if err := client.Do(cmd.Context(), http.MethodGet, "/v1/agents/"+url.PathEscape(args[0]), nil, &a); err != nil {
-					return err
-				}
-				return printJSON(cmd.OutOrStdout(), a)
+				return showAgent(cmd, client, args[0], false)
 			}
 			agents, err := listAll[api.Agent](cmd.Context(), client, "/v1/agents", url.Values{"select": selectors})
 			if err != nil {
@@ -45,18 +40,18 @@ func newAgentsCommand() *cobra.Command {
 				rows = append(rows, agentRow(a))
 			}
 			return printTable(cmd.OutOrStdout(), "No agents yet. Make a token with redflag token create, and start redflag agent with it on a machine.",
-				[]string{"AGENT", "REGION", "LABELS", "ACTIVITY", "LAST POLL", "VIA", "INSTALLED"}, rows)
+				[]string{"AGENT", "REGION", "LABELS", "ACTIVITY", "LAST POLL", "VIA", "NOT READY", "INSTALLED"}, rows)
 		},
 	}
-	cmd.Flags().StringArrayVar(&selectors, "select", nil, "all, region:NAME, label:KEY=VALUE or agent:ID; may be repeated")
+	cmd.Flags().StringArrayVar(&selectors, "select", nil, selectHelp)
 	addClientFlags(cmd)
-	addJSONFlag(cmd)
-	cmd.AddCommand(newAgentsRevoke())
+	cmd.PersistentFlags().Bool("json", false, "print JSON instead of text")
+	cmd.AddCommand(newAgentsShow(), newAgentsReadiness(), newAgentsOutdated(), newAgentsUpdate(), newAgentsRevoke())
 	return cmd
 }
 
 func agentRow(a api.Agent) []string {
-	row := []string{a.ID, a.Region, orDash(labelText(a.Labels)), "silent", "never", "-", "-"}
+	row := []string{a.ID, a.Region, orDash(labelText(a.Labels)), "silent", "never", "-", "-", "-"}
 	p := a.Presence
 	if p == nil {
 		return row
@@ -65,7 +60,8 @@ func agentRow(a api.Agent) []string {
 	for _, i := range p.Installed {
 		installed = append(installed, i.Name+" "+i.Version)
 	}
-	row[3], row[4], row[5], row[6] = string(p.Activity), ago(p.LastPoll), p.Node, orDash(strings.Join(installed, ", "))
+	row[3], row[4], row[5] = string(p.Activity), ago(p.LastPoll), p.Node
+	row[6], row[7] = orDash(strings.Join(notReady(p.Readiness), ", ")), orDash(strings.Join(installed, ", "))
 	return row
 }
 

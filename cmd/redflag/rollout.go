@@ -44,7 +44,8 @@ func newRolloutCreate() *cobra.Command {
   redflag rollout create app --version 1.4.0 --to all --wave 5 --wave 25% --success-threshold 95 --max-failure-ratio 5 \
       --window "mon-fri 22:00-04:00 Europe/Berlin" --gate disk=2GiB,power
   redflag rollout create app --rollback --to agent:kiosk-17
-  redflag rollout create --kind scan --to label:role=kiosk`,
+  redflag rollout create --kind scan --to label:role=kiosk
+  redflag rollout create openssl --kind update_package --to label:role=kiosk`,
 		Args: atMostOneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
@@ -69,22 +70,7 @@ func newRolloutCreate() *cobra.Command {
 			if req.Kind.NeedsVersion() && req.Version == "" {
 				return usageError{errors.New("which version?\n  next: pass --version, or --rollback to go back to the one before")}
 			}
-			if err := req.Validate(); err != nil {
-				return err
-			}
-			client, err := connect(cmd)
-			if err != nil {
-				return err
-			}
-			ctx := api.WithCorrelation(cmd.Context(), "")
-			r, err := createRollout(ctx, client, req)
-			if err != nil {
-				return err
-			}
-			if !watch {
-				return printRollout(cmd, r)
-			}
-			return watchRollout(cmd, client, r.ID)
+			return startRollout(cmd, req, watch)
 		},
 	}
 	f := cmd.Flags()
@@ -97,6 +83,26 @@ func newRolloutCreate() *cobra.Command {
 	plan.add(cmd)
 	f.StringVar(&req.ID, "rollout-id", "", "id of the rollout, to make a repeat harmless (default: a new one)")
 	return cmd
+}
+
+// startRollout creates a rollout and shows it, to its end if watch is set.
+func startRollout(cmd *cobra.Command, req api.CreateRolloutRequest, watch bool) error {
+	if err := req.Validate(); err != nil {
+		return err
+	}
+	client, err := connect(cmd)
+	if err != nil {
+		return err
+	}
+	ctx := api.WithCorrelation(cmd.Context(), "")
+	r, err := createRollout(ctx, client, req)
+	if err != nil {
+		return err
+	}
+	if !watch {
+		return printRollout(cmd, r)
+	}
+	return watchRollout(cmd, client, r.ID)
 }
 
 // createRollout repeats a create whose outcome is unknown: the id makes that

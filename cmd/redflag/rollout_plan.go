@@ -27,7 +27,7 @@ func (p *planFlags) add(cmd *cobra.Command) {
 	f.IntVar(&p.success, "success-threshold", 100, "percent of a wave that must succeed before the next one opens")
 	f.IntVar(&p.failures, "max-failure-ratio", 0, "percent of failures in a wave that halts the rollout; 0 never does")
 	f.StringArrayVar(&p.windows, "window", nil, `when agents may be worked on: "mon-fri 22:00-04:00 Europe/Berlin"; may be repeated`)
-	f.StringSliceVar(&p.gates, "gate", nil, "what a machine must be like: disk=2GiB (free beside the payload), load=150 (percent per CPU), power, battery=50, lock")
+	f.StringSliceVar(&p.gates, "gate", nil, "what a machine must be like: disk=2GiB (free beside the payload), load=150 (percent per CPU), power, battery=50, lock, unmetered")
 	f.StringSliceVar(&p.retries, "retry", nil, "repeat failures of a class by themselves: network=4, or network=4:1m:30m with the shortest and the longest wait")
 	f.BoolVar(&p.noRetry, "no-retry", false, "make every failure final")
 	f.BoolVar(&p.dynamic, "dynamic", false, "let agents join that match later on, until the rollout expires")
@@ -76,6 +76,8 @@ func addGate(g *api.Gates, s string) error {
 		g.Power = true
 	case "lock":
 		g.PackageLock = true
+	case "unmetered":
+		g.Unmetered = true
 	case "disk":
 		var b api.Bytes
 		b, err = api.ParseBytes(value)
@@ -90,7 +92,7 @@ func addGate(g *api.Gates, s string) error {
 	}
 	if err != nil {
 		return api.Errorf(api.CodeInvalid, "gate %q: %v", s, err).
-			WithHint("use disk=2GiB, load=150, power, battery=50 or lock")
+			WithHint("use disk=2GiB, load=150, power, battery=50, lock or unmetered")
 	}
 	return nil
 }

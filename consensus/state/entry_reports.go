@@ -73,6 +73,7 @@ func (t *tx) report(agentID string, r *api.Report) *api.Error {
 	}
 	row := t.advanced(*c.row, r)
 	t.putLog(c, r)
+	t.putInventory(agentID, r)
 	t.putExecution(c, t.repeated(c, row, r))
 	return nil
 }
@@ -83,6 +84,14 @@ func (t *tx) putLog(c *command, r *api.Report) {
 		return
 	}
 	t.put(logKey(c.rollout.ID, c.ordinal, c.try), r.Log.Trim(r.State == api.StateSucceeded))
+}
+
+// putInventory keeps what the agent found on its machine, within bounds, until
+// the next scan.
+func (t *tx) putInventory(agentID string, r *api.Report) {
+	if r.Inventory != nil && r.State == api.StateSucceeded {
+		t.put(idKey(keyInventory, agentID), r.Inventory.Trim())
+	}
 }
 
 // repeated returns the row of the next try, if row is one that failed and that

@@ -46,7 +46,7 @@ func (e CreateRollout) create(t *tx) *api.Error {
 		}
 		return nil
 	}
-	if (e.Artifact != "" || e.Kind.NeedsArtifact()) && !t.hasArtifact(e.Artifact, e.Version) {
+	if e.Kind != api.KindUpdatePackage && (e.Artifact != "" || e.Kind.NeedsArtifact()) && !t.hasArtifact(e.Artifact, e.Version) {
 		return api.Errorf(api.CodeNotFound, "artifact %s %s is not published", e.Artifact, e.Version).
 			WithHint("redflag publish uploads and signs it")
 	}

@@ -130,6 +130,30 @@ func (m *Machine) Agent(id string) (api.Agent, bool) {
 	return row.Agent, ok
 }
 
+// Inventory returns what the last scan of an agent's machine found.
+func (m *Machine) Inventory(agentID string) (*api.Inventory, bool) {
+	var inv api.Inventory
+	ok := m.read(idKey(keyInventory, agentID), &inv)
+	return &inv, ok
+}
+
+// EachInventory calls f with every agent's inventory, in order of their ids.
+func (m *Machine) EachInventory(f func(agentID string, inv *api.Inventory)) {
+	it, err := m.rows(kindSpan(keyInventory))
+	if err != nil {
+		return
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		var inv api.Inventory
+		if err := unmarshal(it.Value(), &inv); err != nil {
+			m.fail(err)
+			break
+		}
+		f(string(it.Key()[1:]), &inv)
+	}
+	m.fail(it.Close())
+}
+
 // Agents returns up to limit agents whose ids come after a given one, in order
 // of their ids, and for which match holds; nil matches all.
 func (m *Machine) Agents(after string, limit int, match func(*api.Agent) bool) []api.Agent {

@@ -57,7 +57,7 @@ func Deb(tb testing.TB, version string) []byte {
 	write("DEBIAN/control", "Package: redflag-probe\nVersion: "+version+"\nArchitecture: all\nMaintainer: nobody <nobody@example.invalid>\nDescription: a probe\n")
 	write("usr/share/redflag-probe/version", version)
 	out := filepath.Join(dir, "out.deb")
-	said, err := exec.Command("dpkg-deb", "--root-owner-group", "--build", filepath.Join(dir, "pkg"), out).CombinedOutput()
+	said, err := exec.CommandContext(tb.Context(), "dpkg-deb", "--root-owner-group", "--build", filepath.Join(dir, "pkg"), out).CombinedOutput()
 	require.NoError(tb, err, string(said))
 	b, err := os.ReadFile(out)
 	require.NoError(tb, err)
@@ -82,7 +82,7 @@ func (b Box) NeedDpkg(tb testing.TB) {
 // DpkgVersion is what dpkg's database and the file on disk say; they must agree.
 func (b Box) DpkgVersion(tb testing.TB) string {
 	tb.Helper()
-	out, err := exec.Command("dpkg-query", "--root="+b.Path("root"), "--show", "--showformat=${db:Status-Status} ${Version}", "redflag-probe").Output()
+	out, err := exec.CommandContext(tb.Context(), "dpkg-query", "--root="+b.Path("root"), "--show", "--showformat=${db:Status-Status} ${Version}", "redflag-probe").Output()
 	if err != nil {
 		return "none"
 	}

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+
+	"redflag/api"
+	"redflag/regions/gossip"
+)
+
+// conditions counts, by region, what is true of machines.
+type conditions map[string]map[string]int
+
+func (c conditions) add(region, condition string, n int) {
+	if c[region] == nil {
+		c[region] = map[string]int{}
+	}
+	c[region][condition] += n
+}
+
+// summarizeReadiness counts what the machines of a selector say of themselves.
+func (n *Node) summarizeReadiness(r *http.Request) (any, error) {
+	selector, err := selectorOf(r)
+	if err != nil {
+		return nil, err
+	}
+	all := n.readinessHere(selector)
+	var mu sync.Mutex
+	n.eachOther(r.Context(), func(ctx context.Context, m gossip.Member) {
+		var theirs conditions
+		if err := n.meshClient(m.MeshAddr).Do(ctx, http.MethodPost, "/v1/mesh/readiness", selector, &theirs); err != nil {
+			n.log.Debug("readiness not answered", "other", m.ID, "error", err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for region, counts := range theirs {
+			for condition, c := range counts {
+				all.add(region, condition, c)
+			}
+		}
+	})
+	out := []api.ReadinessCounts{}
+	for _, region := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, api.ReadinessCounts{Region: region, Counts: all[region]})
+	}
+	return out, nil
+}
+
+// meshReadiness answers another node.
+func (n *Node) meshReadiness(r *http.Request) (any, error) {
+	var selector api.Selector
+	if err := body(r, &selector); err != nil {
+		return nil, err
+	}
+	return n.readinessHere(selector), nil
+}
+
+func (n *Node) readinessHere(selector api.Selector) conditions {
+	out := conditions{}
+	n.eachHeard(selector, func(a *api.Agent, p *api.Presence) {
+		for _, c := range p.Readiness.Conditions() {
+			out.add(a.Region, c, 1)
+		}
+	})
+	return out
+}
+
+// maxOutdated bounds the list of outdated packages.
+const maxOutdated = 1000
+
+// summarizeUpdates says which packages of the operating system are outdated, by
+// the last scans, the most frequent first and security before all.
+func (n *Node) summarizeUpdates(r *http.Request) (any, error) {
+	selector, err := selectorOf(r)
+	if err != nil {
+		return nil, err
+	}
+	picked := map[string]bool{}
+	n.state().EachAgent(func(a *api.Agent) {
+		if selector.Matches(a) {
+			picked[a.ID] = true
+		}
+	})
+	out := api.Outdated{Agents: len(picked), Items: []api.OutdatedPackage{}}
+	type update struct{ name, candidate string }
+	found := map[update]*api.OutdatedPackage{}
+	n.state().EachInventory(func(id string, inv *api.Inventory) {
+		if !picked[id] {
+			return
+		}
+		out.Scanned++
+		if out.Oldest.IsZero() || inv.At.Before(out.Oldest) {
+			out.Oldest = inv.At
+		}
+		if inv.Pending > 0 {
+			out.Pending++
+		}
+		for _, u := range inv.Updates {
+			key := update{u.Name, u.Candidate}
+			if found[key] == nil {
+				found[key] = &api.OutdatedPackage{Name: u.Name, Candidate: u.Candidate, Example: id}
+			}
+			found[key].Agents++
+			found[key].Security = found[key].Security || u.Security
+		}
+	})
+	for _, p := range found {
+		out.Items = append(out.Items, *p)
+	}
+	slices.SortFunc(out.Items, func(a, b api.OutdatedPackage) int {
+		if a.Security != b.Security {
+			if a.Security {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(b.Agents, a.Agents), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Candidate, b.Candidate))
+	})
+	out.Items = out.Items[:min(len(out.Items), maxOutdated)]
+	return out, nil
+}
