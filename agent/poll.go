@@ -108,6 +108,7 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 	if err := p.exchange(ctx, req, &resp); err != nil {
 		return 0, err
 	}
+	p.log.Debug("poll answered", "index", resp.Index)
 	p.answered.Do(func() { close(p.polled) })
 	if err := p.absorb(req, &resp); err != nil {
 		return 0, err

@@ -10,6 +10,9 @@ import (
 // TestWrongMachinesRefuse: what the operator signed for other machines is
 // refused, whatever the rollout selects, and the refusal is in the audit log.
 func TestWrongMachinesRefuse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("six rollouts with real processes")
+	}
 	m := newMesh(t)
 	n1 := m.found()
 	m.agent("a1", "eu", n1, "--label", "hardware=gateway-1", "--label", "ring=early")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ const (
 // recorded is not done. A refusal is recorded as well.
 func (n *Node) audited(who string, r *http.Request, h handler) (any, error) {
 	rec := api.AuditRecord{
-		Who: who, Action: cut(r.Pattern, maxAuditText), Target: cut(r.URL.RequestURI(), maxAuditText), Detail: requestDetail(r),
+		Who: who, Action: cut(r.Pattern, maxAuditText), Target: cut(strings.TrimSuffix(r.URL.RequestURI(), "?"), maxAuditText), Detail: requestDetail(r),
 		From: r.RemoteAddr, Node: n.cfg.ID, CorrelationID: api.Correlation(r.Context()),
 	}
 	if err := n.audit(r.Context(), rec); err != nil {
