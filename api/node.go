@@ -68,6 +68,15 @@ type Health struct {
 	// WANBytes counts payload bytes fetched from nodes of other regions, by
 	// info hash.
 	WANBytes map[string]int64 `json:"wan_bytes,omitempty"`
+	// Expiries lists what somebody must renew, the next first: the CA, and what
+	// the offline keys have signed. What renews itself is there once it is late.
+	Expiries []Expiry `json:"expiries,omitempty"`
+}
+
+// Expiry is the end of a signature or a certificate.
+type Expiry struct {
+	What string    `json:"what"`
+	At   time.Time `json:"at"`
 }
 
 // PublicHealth is what a stranger may know: enough for a load balancer.

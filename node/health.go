@@ -85,6 +85,8 @@ type healthMonitor struct {
 	fsErr  error
 	behind time.Time // since when payloads are missing; zero for none
 	terms  []byte    // of voting, as last written
+	// alarmed has the last alarm that was logged, by what expires and when.
+	alarmed map[string]time.Duration
 }
 
 // watchHealth runs the checks until ctx ends.
@@ -157,6 +159,7 @@ func (n *Node) health() api.Health {
 		StartedAt: n.startedAt, RaftState: st.State, Term: st.Term, Leader: st.LeaderID,
 		CommitIndex: st.CommitIndex, AppliedIndex: st.AppliedIndex, Voters: len(st.Voters),
 		Peers: n.nodes(), DiskFree: free, DiskTotal: total, Seeding: n.swarm.Complete(), WANBytes: n.payloads.wanBytes(),
+		Expiries: n.expiriesOf(),
 	}
 	for _, c := range checks {
 		h.Status = h.Status.Worse(c.Status)

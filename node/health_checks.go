@@ -1,11 +1,7 @@
 package node
 
 import (
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -115,104 +111,3 @@ func checkClock(_ *Node, v *healthView) finding {
 	}
 }
 
-// expiry is the end of something that somebody must renew.
-type expiry struct {
-	what, advice string
-	at           time.Time
-}
-
-const (
-	ownCertificate = "this node's certificate"
-	// expiryCritical is when what people must renew is no warning any more.
-	expiryCritical = 24 * time.Hour
-)
-
-func checkCertificates(n *Node, v *healthView) finding {
-	ends, err := n.expiries()
-	if err != nil {
-		return critical("a certificate cannot be read: "+err.Error(), "restore the identity folder of the data directory from a backup")
-	}
-	slices.SortFunc(ends, func(a, b expiry) int { return a.at.Compare(b.at) })
-	first := ends[0]
-	left := first.at.Sub(v.now)
-	switch {
-	case left <= 0:
-		return critical(fmt.Sprintf("%s expired on %s", first.what, first.at.Format(time.DateOnly)), first.advice)
-	case left < expiryCritical && first.what != ownCertificate:
-		return critical(fmt.Sprintf("%s expires in %s, on %s", first.what, left.Round(time.Hour), first.at.Format(time.DateOnly)), first.advice)
-	case left < v.settings.Duration(api.SettingHealthExpiry):
-		return warn(fmt.Sprintf("%s expires in %s, on %s", first.what, left.Round(time.Hour), first.at.Format(time.DateOnly)), first.advice)
-	default:
-		return ok(fmt.Sprintf("%s expires first, on %s", first.what, first.at.Format(time.DateOnly)))
-	}
-}
-
-// expiries lists the ends that come near. Snapshot and timestamp live for days
-// and are renewed by the leader at half their life: they count once they are
-// over.
-func (n *Node) expiries() ([]expiry, error) {
-	own, err := os.ReadFile(n.path("identity", "cert.pem"))
-	if err != nil {
-		return nil, err
-	}
-	var ends []expiry
-	for _, c := range []struct {
-		what, advice string
-		pem          []byte
-	}{
-		{ownCertificate, "it renews itself at two thirds of its life; look at its log, and at who leads: redflag nodes", own},
-		{"the cluster's CA", "redflag ca rotate", n.creds.Authorities()},
-	} {
-		at, err := certificateEnd(c.pem)
-		if err != nil {
-			return nil, err
-		}
-		if c.what == ownCertificate && at.Sub(n.cfg.Clock()) > n.certificateLife()/6 {
-			continue // it renews itself, and is not late
-		}
-		ends = append(ends, expiry{c.what, c.advice, at})
-	}
-	now := n.cfg.Clock()
-	for role, advice := range map[string]string{
-		state.RoleRoot:      "redflag keys renew root",
-		state.RoleTargets:   "publish anything, or: redflag keys renew targets",
-		state.RoleSnapshot:  "the leader renews it; look at its log",
-		state.RoleTimestamp: "the leader renews it; look at its log",
-	} {
-		at, found := n.metadataEnd(role)
-		offline := role == state.RoleRoot || role == state.RoleTargets
-		if found && (offline || at.Before(now)) {
-			ends = append(ends, expiry{"the signed " + role + " metadata", advice, at})
-		}
-	}
-	return ends, nil
-}
-
-func certificateEnd(b []byte) (time.Time, error) {
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return time.Time{}, fmt.Errorf("no certificate in %d bytes", len(b))
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return cert.NotAfter, nil
-}
-
-// metadataEnd reads the expiry of TUF metadata that was checked when it came.
-func (n *Node) metadataEnd(role string) (time.Time, bool) {
-	b, found := n.currentMetadata(role)
-	if !found {
-		return time.Time{}, false
-	}
-	var m struct {
-		Signed struct {
-			Expires time.Time `json:"expires"`
-		} `json:"signed"`
-	}
-	if json.Unmarshal(b, &m) != nil {
-		return time.Time{}, false
-	}
-	return m.Signed.Expires, true
-}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,6 +59,24 @@ func (r *running) set(values map[api.SettingKey]string) {
 	require.NoError(r.t, err)
 }
 
+// lockedLog is a log that a test reads while it is written.
+type lockedLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // skewedClock is a clock that a test puts forward and back.
 type skewedClock struct{ by atomic.Int64 }
 
@@ -91,6 +110,34 @@ func TestHealthSeesAnExpiredCertificate(t *testing.T) {
 	require.NoError(t, r.operator.Do(t.Context(), http.MethodGet, "/v1/health", nil, nil), "the load balancer need not know")
 	clock.by.Store(0)
 	r.becomes("certificates", api.StatusOK)
+}
+
+// Alarms come 30, 7 and 1 day before the CA ends: in health, and once each in
+// the log.
+func TestExpiryAlarms(t *testing.T) {
+	clock := &skewedClock{}
+	var logs lockedLog
+	r := startWith(t, func(c *Config) {
+		c.Clock = clock.now
+		c.Logger = hclog.New(&hclog.LoggerOptions{Output: &logs, JSONFormat: true})
+	})
+	r.becomes("certificates", api.StatusOK)
+	health := r.node.health()
+	require.Equal(t, "the cluster's CA", health.Expiries[0].What)
+	end := health.Expiries[0].At
+	for _, step := range []struct {
+		before time.Duration
+		logged int
+	}{{31 * day, 0}, {29 * day, 1}, {8 * day, 1}, {6 * day, 2}, {day / 2, 3}, {-day, 3}} {
+		clock.by.Store(int64(time.Until(end) - step.before))
+		f := checkCertificates(r.node, r.node.view())
+		if step.before < 30*day {
+			require.Contains(t, f.detail, "the cluster's CA expire")
+		}
+		require.Equal(t, step.logged, strings.Count(logs.String(), `"expires soon"`), "%s before", step.before)
+	}
+	require.Contains(t, logs.String(), `"days":7`)
+	require.Contains(t, logs.String(), `"next":"redflag ca rotate"`)
 }
 
 // Full disk, by the threshold that the settings give and by a write that fails.
