@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"redflag/api"
-	"redflag/consensus/state"
 )
 
 // minDiskFree is what uploads and downloads leave for the log and the state, in
