@@ -65,7 +65,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 FUZZ_CI := api:FuzzStrangersBody api:FuzzCorrelation \
   trust/pki:FuzzOpenSession trust/pki:FuzzSplitOperatorToken trust/pki:FuzzParseRegistrationToken \
   trust/pki:FuzzSign trust/pki:FuzzParseIdentity trust/pki:FuzzVerifyOrder \
-  trust:FuzzCheckRootUpdate trust:FuzzCheckTargets trust:FuzzTarget
+  publish:FuzzBundle trust:FuzzCheckRootUpdate trust:FuzzCheckTargets trust:FuzzTarget
 
 fuzz-ci: ## Fuzz each decoder that strangers reach, FUZZTIME each (default 20s), two side by side
 	@set -e; out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; cache=$$(go env GOCACHE)/fuzz; \

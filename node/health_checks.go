@@ -109,4 +109,3 @@ func checkClock(_ *Node, v *healthView) finding {
 		return ok(fmt.Sprintf("within %s of most other nodes", max(skew.Round(time.Millisecond), time.Millisecond)))
 	}
 }
-

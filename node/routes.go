@@ -104,6 +104,7 @@ func (n *Node) apiRoutes() http.Handler {
 	admins("DELETE /v1/operators/{id}", n.revokeOperator)
 
 	// The whole state is for admins even to look at.
+	mux.Handle("GET /v1/payloads/{sha256}", n.serve(maxSmallBody, n.asRole(api.OperatorRuns, n.downloadPayload)))
 	mux.Handle("GET /v1/snapshot", n.serve(maxSmallBody, n.asRole(api.OperatorAdmin, n.saveSnapshot)))
 
 	// A browser logs in with a token once and then has a session.

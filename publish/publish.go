@@ -177,8 +177,13 @@ func (p *Publisher) upload(ctx context.Context, path string, t trust.Target) err
 	if length != t.Length {
 		return api.Errorf(api.CodeConflict, "%s changed while it was published", path).WithHint("publish it again")
 	}
+	return p.send(ctx, p.watch(StepUpload, f, length), t)
+}
+
+// send uploads the payload of a target.
+func (p *Publisher) send(ctx context.Context, r io.Reader, t trust.Target) error {
 	var up api.Upload
-	if err := p.Client.Upload(ctx, "/v1/uploads/"+t.SHA256, p.watch(StepUpload, f, length), length, &up); err != nil {
+	if err := p.Client.Upload(ctx, "/v1/uploads/"+t.SHA256, r, t.Length, &up); err != nil {
 		return err
 	}
 	if up.InfoHash != t.Custom.InfoHash || up.PieceLength != t.Custom.PieceLength {

@@ -50,7 +50,7 @@ func newRoot() *cobra.Command {
 		newNodeCommand(), newAgentCommand(), newDemoCommand(),
 		newPublishCommand(), newRolloutCommand(), newCommandsCommand(), newAgentsCommand(),
 		newNodesCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newArtifactsCommand(),
-		newKeysCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
+		newKeysCommand(), newBundleCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
 	)
 	return root
 }

@@ -1,0 +1,145 @@
+package publish
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"redflag/api"
+	"redflag/trust"
+	"redflag/trust/trusttest"
+)
+
+// entry is a file of a bundle.
+type entry struct {
+	name string
+	data []byte
+	typ  byte
+}
+
+func pack(tb testing.TB, entries ...entry) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range entries {
+		h := &tar.Header{Name: e.name, Mode: 0o644, Size: int64(len(e.data)), Typeflag: e.typ}
+		if e.typ == tar.TypeSymlink {
+			h.Linkname, h.Size = "/etc/passwd", 0
+		}
+		require.NoError(tb, w.WriteHeader(h))
+		_, err := w.Write(e.data[:h.Size])
+		require.NoError(tb, err)
+	}
+	require.NoError(tb, w.Close())
+	return b.Bytes()
+}
+
+// genuine is a repository with a rotated root and one payload, and its bundle.
+func genuine(tb testing.TB) (*trusttest.Repository, []byte, []entry) {
+	tb.Helper()
+	r := trusttest.NewRepository(tb)
+	payload := []byte("payload of 1.0.0")
+	r.RotateRoot(false)
+	r.Publish("app", "1.0.0", "app", payload, "0123456789abcdef0123456789abcdef01234567", 1<<18)
+	return r, payload, []entry{
+		{name: "metadata/1.root.json", data: r.Root()},
+		{name: "metadata/2.root.json", data: r.File("2.root.json")},
+		{name: "metadata/targets.json", data: r.Targets()},
+		{name: "payloads/app/1.0.0", data: payload},
+	}
+}
+
+// read reads a whole bundle as Import does.
+func read(b []byte, pin string) (paths []string, err error) {
+	r, err := openBundle(bytes.NewReader(b), pin, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	for {
+		t, body, err := r.payload()
+		if errors.Is(err, io.EOF) {
+			return paths, nil
+		}
+		if err == nil {
+			err = trust.CopyVerified(io.Discard, body, t.Length, t.SHA256)
+		}
+		if err != nil {
+			return paths, err
+		}
+		paths = append(paths, t.Path)
+	}
+}
+
+func TestBundle(t *testing.T) {
+	repo, payload, entries := genuine(t)
+	pin := trust.RootHash(repo.Root())
+	paths, err := read(pack(t, entries...), pin)
+	require.NoError(t, err)
+	require.Equal(t, []string{"app/1.0.0"}, paths)
+
+	with := func(change func([]entry) []entry) []byte {
+		return pack(t, change(append([]entry(nil), entries...))...)
+	}
+	stranger, _, theirs := genuine(t)
+	for what, tc := range map[string]struct {
+		bundle []byte
+		want   error
+	}{
+		"cut short":     {pack(t, entries...)[:2048], ErrBundle},
+		"no tar":        {[]byte("not a tar at all"), ErrBundle},
+		"nothing":       {nil, ErrBundle},
+		"a gap":         {with(func(e []entry) []entry { e[1].name = "metadata/3.root.json"; return e }), ErrBundle},
+		"roots swapped": {with(func(e []entry) []entry { e[0], e[1] = e[1], e[0]; return e }), ErrBundle},
+		"no root":       {with(func(e []entry) []entry { return e[2:] }), ErrBundle},
+		"other targets": {with(func(e []entry) []entry { e[2] = theirs[2]; return e }), ErrBundle},
+		"a root that the first does not vouch for": {with(func(e []entry) []entry { e[1].data = stranger.File("2.root.json"); return e }), ErrBundle},
+		"a root too long":                          {with(func(e []entry) []entry { e[0].data = make([]byte, trust.MaxRootLength+1); return e }), ErrBundle},
+		"targets too long":                         {with(func(e []entry) []entry { e[2].data = make([]byte, trust.MaxTargetsLength+1); return e }), ErrBundle},
+		"other payload":                            {with(func(e []entry) []entry { e[3].data = bytes.ToUpper(payload); return e }), trust.ErrHash},
+		"longer":                                   {with(func(e []entry) []entry { e[3].data = append(payload, '!'); return e }), ErrBundle},
+		"unsigned":                                 {with(func(e []entry) []entry { e[3].name = "payloads/app/2.0.0"; return e }), ErrBundle},
+		"twice":                                    {with(func(e []entry) []entry { return append(e, e[3]) }), ErrBundle},
+		"outside":                                  {with(func(e []entry) []entry { e[3].name = "payloads/../app/1.0.0"; return e }), ErrBundle},
+		"a link":                                   {with(func(e []entry) []entry { e[3].typ = tar.TypeSymlink; return e }), ErrBundle},
+	} {
+		_, err := read(tc.bundle, pin)
+		require.ErrorIs(t, err, tc.want, what)
+	}
+	_, err = read(pack(t, entries...), trust.RootHash(stranger.Root()))
+	require.Equal(t, api.CodeDenied, api.CodeOf(err), "of another operator")
+
+	repo.Advance(-100 * 24 * time.Hour)
+	repo.Publish("app", "1.1.0", "app", payload, "0123456789abcdef0123456789abcdef01234567", 1<<18)
+	_, err = read(with(func(e []entry) []entry { e[2].data = repo.Targets(); return e }), pin)
+	require.ErrorIs(t, err, ErrBundle, "expired")
+}
+
+// FuzzBundle: what a bundle yields is signed, whatever the bytes are.
+func FuzzBundle(f *testing.F) {
+	repo, payload, entries := genuine(f)
+	f.Add(pack(f, entries...))
+	f.Add(pack(f, entries[:3]...))
+	f.Add(pack(f, entries[3]))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := openBundle(bytes.NewReader(b), trust.RootHash(repo.Root()), time.Now())
+		if err != nil {
+			return
+		}
+		for range 3 {
+			target, body, err := r.payload()
+			if err != nil {
+				return
+			}
+			require.Equal(t, "app/1.0.0", target.Path)
+			var out bytes.Buffer
+			if trust.CopyVerified(&out, body, target.Length, target.SHA256) == nil {
+				require.Equal(t, payload, out.Bytes())
+			}
+		}
+	})
+}
