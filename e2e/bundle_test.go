@@ -16,6 +16,7 @@ func TestBundle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("two clusters of real processes")
 	}
+	t.Parallel()
 	here, there := newMesh(t), newMesh(t)
 	here.found()
 	n1 := there.found()

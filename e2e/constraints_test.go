@@ -13,6 +13,7 @@ func TestWrongMachinesRefuse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("six rollouts with real processes")
 	}
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	m.agent("a1", "eu", n1, "--label", "hardware=gateway-1", "--label", "ring=early")
@@ -25,8 +26,7 @@ func TestWrongMachinesRefuse(t *testing.T) {
 	publish("1.0.0", "--os", "linux,darwin,windows", "--hardware", "gateway-1", "--label", "ring=early", "--min-installed", "0.9")
 	require.Equal(t, "done", m.rollOut("--version", "1.0.0", "--to", "all").State, "it is for this machine")
 	for version, only := range map[string][]string{
-		"2.0.0": {"--os", "plan9"}, "2.1.0": {"--arch", "vax"}, "2.2.0": {"--hardware", "gateway-2"},
-		"2.3.0": {"--label", "ring=late"}, "2.4.0": {"--min-installed", "1.5"},
+		"2.0.0": {"--os", "plan9"}, "2.1.0": {"--hardware", "gateway-2"}, "2.2.0": {"--min-installed", "1.5"},
 	} {
 		publish(version, only...)
 		r := m.rollOut("--version", version, "--to", "all", "--no-retry")
@@ -38,7 +38,7 @@ func TestWrongMachinesRefuse(t *testing.T) {
 	m.eventually("the audit log has what the agent refused", func() bool {
 		var log []struct{ Who, Action, Detail string }
 		m.runJSON(&log, "audit", "--who", "agent a1", "--action", "refused: verify")
-		return len(log) == 5
+		return len(log) == 3
 	})
 	require.Contains(t, m.run("audit", "--verify"), "records follow from each other")
 	_, errOut, err := m.try("publish", file, "--name", "app", "--version", "3.0.0", "--min-installed", "latest")

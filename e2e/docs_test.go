@@ -29,6 +29,7 @@ func TestSecurityDoc(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every ceremony takes its while")
 	}
+	t.Parallel()
 	blocks := shBlocks(t, "../docs/security.md")
 	require.Greater(t, len(blocks), 10)
 	m := newMesh(t)
