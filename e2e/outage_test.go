@@ -46,7 +46,7 @@ func TestRegionOutage(t *testing.T) {
 	t.Parallel()
 	m := newWideMesh(t, 3)
 
-	const interval = 15 * time.Second
+	const interval = 12 * time.Second
 	m.run("settings", "set", "poll.idle="+interval.String())
 	m.eventually("all agents poll at the long interval", func() bool {
 		for _, a := range m.polls() {
@@ -76,7 +76,7 @@ func TestRegionOutage(t *testing.T) {
 		require.Less(t, d, 2*interval)
 	}
 	// A region whose node is gone waits a while for it before it fetches from
-	// another region, and then again where its agents ask different nodes.
+	// another region.
 	m.within(2*patience, "the rollout ends", func() bool {
 		m.runJSON(&first, "rollout", "show", first.ID)
 		return first.State == "done"

@@ -66,8 +66,12 @@ func (n *Node) serves(infoHash string, m p2p.Member, now time.Time) bool {
 	}
 	wait := time.Duration(0)
 	for _, o := range n.gossip.Members() {
-		if o.Region == m.Region {
+		switch {
+		case o.Region != m.Region:
+		case o.Alive:
 			wait = crossingWait
+		default: // it has been waited for since
+			wait = max(wait, crossingWait-now.Sub(o.Gone))
 		}
 	}
 	return n.tracker.MayCross(infoHash, m, wait, now)

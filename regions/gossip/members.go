@@ -21,6 +21,8 @@ type Member struct {
 	// Load is the share of its poll budget that a node uses, in percent.
 	Load  int
 	Alive bool
+	// Gone is when a node that is not alive left or was found dead.
+	Gone time.Time
 	// RTT is the estimated round trip from this node, 0 where none is known.
 	RTT time.Duration
 }
@@ -91,7 +93,7 @@ func (m *members) list() []Member {
 			delete(m.byID, id)
 			continue
 		}
-		e.RTT = far[id]
+		e.RTT, e.Gone = far[id], e.gone
 		out = append(out, e.Member)
 	}
 	slices.SortFunc(out, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
