@@ -153,6 +153,12 @@ const (
 	ErrorDeadline    ErrorClass = "deadline"    // the command's deadline passed
 )
 
+// ErrorClasses lists the classes that this version knows.
+var ErrorClasses = []ErrorClass{
+	ErrorNetwork, ErrorVerify, ErrorDowngrade, ErrorInstall, ErrorHealth,
+	ErrorDisk, ErrorNoPrevious, ErrorUnsupported, ErrorRefused, ErrorDeadline,
+}
+
 // Failure is why a command did not succeed.
 type Failure struct {
 	Class   ErrorClass `json:"class" cbor:"1,keyasint"`

@@ -57,6 +57,9 @@ func Open(cfg Config) (*Cluster, error) {
 	c.batcher = newBatcher(c.sendBatch)
 	c.fsm = newFSM(s.machine, func(err error) { c.broken <- err })
 	c.fsm.applied = cfg.Applied
+	if cfg.Ended != nil {
+		c.fsm.ended = c.endedHere
+	}
 	notify := make(chan bool, 1)
 	c.transport = newTransport(c)
 	c.raft, err = raft.NewRaft(cfg.raft(notify), c.fsm, s.log, s.log, s.snapshots, c.transport)

@@ -51,6 +51,9 @@ type Config struct {
 	// this node's state, with the id of the request that it came from. It is
 	// called between two changes and must be quick.
 	Applied func(index uint64, what, correlation string)
+	// Ended is told of the commands that a change has ended, on the leader alone,
+	// so that each is counted in one place. It must be quick as well.
+	Ended func([]state.Outcome)
 	// Logger is where Raft logs too, by default nowhere.
 	Logger hclog.Logger
 

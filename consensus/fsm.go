@@ -18,6 +18,7 @@ type fsm struct {
 	machine *state.Machine
 	fail    func(error) // called once, when the machine cannot go on
 	applied func(index uint64, what, correlation string)
+	ended   func([]state.Outcome)
 
 	mu       sync.Mutex
 	stopped  error         // set by the first failure; nothing is applied after it
@@ -89,6 +90,9 @@ func (f *fsm) apply(entries []state.Entry) ([]state.Result, error) {
 			return results, err
 		}
 		results = append(results, result...)
+		if len(result[0].Outcomes) > 0 && f.ended != nil {
+			f.ended(result[0].Outcomes)
+		}
 		f.took(time.Since(began))
 	}
 	return results, nil

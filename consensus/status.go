@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"redflag/consensus/state"
 )
 
 // Server is a member of the cluster.
@@ -59,6 +61,22 @@ func (c *Cluster) Status() Status {
 		}
 	}
 	return s
+}
+
+// QueueDepth returns how many changes of agents wait on this node for a place
+// in the log.
+func (c *Cluster) QueueDepth() int { return len(c.batcher.queue) }
+
+// endedHere passes on what a change has ended, if this node leads.
+func (c *Cluster) endedHere(outcomes []state.Outcome) {
+	select {
+	case <-c.opened: // what is replayed while Raft starts was counted before
+	default:
+		return
+	}
+	if c.IsLeader() {
+		c.cfg.Ended(outcomes)
+	}
 }
 
 // Stale returns how long ago this node applied a leader's Tick: the age of its

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -33,8 +34,9 @@ func (m *mesh) logs(via *proc, args ...string) []logLine {
 }
 
 // TestOneCorrelationID follows one id from the operator's command over the
-// leader's log, the follower that answered the poll and the agent's work to the
-// end that it reports, asking a node that had no part in it.
+// leader's log, the follower that answered the poll and the agent's fetch and
+// install to the failed health gate and the way back, asking a node that had no
+// part in it.
 func TestOneCorrelationID(t *testing.T) {
 	m := newMesh(t)
 	procs := m.cluster()
@@ -49,7 +51,10 @@ func TestOneCorrelationID(t *testing.T) {
 	handler, bystander := others[0], others[1]
 	region := map[string]string{"n1": "eu", "n2": "us", "n3": "ap"}[handler]
 	m.agent("a1", region, procs[handler])
-	m.publish("1.0.0", payload(1, 1<<20))
+	first := payload(1, 1<<20)
+	m.publish("1.0.0", first)
+	require.NoError(t, os.WriteFile(m.path("second.bin"), payload(2, 1<<20), 0o600))
+	m.run("publish", m.path("second.bin"), "--name", "app", "--version", "2.0.0", "--check", "command:exit 3", "--check-within", "1s")
 	m.eventually("the agent polls the follower", func() bool {
 		return strings.Contains(m.run("agents", "--json"), `"node": "`+handler+`"`)
 	})
@@ -58,7 +63,8 @@ func TestOneCorrelationID(t *testing.T) {
 		CorrelationID string `json:"correlation_id"`
 		State         string `json:"state"`
 	}
-	m.runJSON(&r, "rollout", "create", "app", "--version", "1.0.0", "--to", "all", "--server", procs[handler].runtime.API)
+	m.rollOut("--version", "1.0.0", "--to", "all")
+	m.runJSON(&r, "rollout", "create", "app", "--version", "2.0.0", "--to", "all", "--server", procs[handler].runtime.API)
 	m.eventually("the rollout ends", func() bool {
 		m.runJSON(&r, "rollout", "show", r.ID)
 		return r.State == "done"
@@ -70,7 +76,10 @@ func TestOneCorrelationID(t *testing.T) {
 		"a1 command started":            "the agent",
 		"a1 signature verified":         "the agent's check",
 		"a1 payload downloaded":         "the agent's fetch",
-		"a1 command succeeded":          "the agent's end",
+		"a1 version switched":           "the agent's install",
+		"a1 health gate failed":         "the gate",
+		"a1 version before is back":     "the way back",
+		"a1 command failed":             "the agent's end",
 		handler + " report committed":   "the report",
 	}
 	var got map[string]bool
@@ -91,8 +100,12 @@ func TestOneCorrelationID(t *testing.T) {
 	})
 	require.NotEmpty(t, m.logs(procs[bystander], "--agent", "a1", "--grep", "signature verified"))
 	require.Empty(t, m.logs(procs[bystander], "--agent", "nobody"))
-	out := m.run("logs", "--correlation", r.CorrelationID, "--grep", "command succeeded")
-	require.Contains(t, out, "a1")
+	require.Equal(t, string(first), m.installed("a1"))
+	var c struct{ State string }
+	m.runJSON(&c, "commands", r.ID+":a1")
+	require.Equal(t, "rolled_back", c.State)
+	t.Logf("redflag logs --correlation %s --server %s\n%s", r.CorrelationID, bystander,
+		m.run("logs", "--correlation", r.CorrelationID, "--server", procs[bystander].runtime.API))
 }
 
 // TestDebugForOneAgent: settings change the level of one agent with its next
@@ -115,4 +128,35 @@ func TestDebugForOneAgent(t *testing.T) {
 		log := m.log("a1")
 		return strings.LastIndex(log, `"debug":false`) > strings.LastIndex(log, `"debug":true`)
 	})
+}
+
+// TestDebugFromTheEnvironment: REDFLAG_DEBUG=true at the start does for one
+// process what the setting does for many.
+func TestDebugFromTheEnvironment(t *testing.T) {
+	m := newMesh(t)
+	n1 := m.found()
+	m.agent("a1", "eu", n1)
+	t.Setenv("REDFLAG_DEBUG", "true")
+	m.agent("a2", "eu", n1)
+	require.NoError(t, os.Unsetenv("REDFLAG_DEBUG"))
+	m.eventually("a2 writes debug lines", func() bool { return strings.Contains(m.log("a2"), `"debug":true`) })
+	m.eventually("a1 has started", func() bool { return strings.Contains(m.log("a1"), `"debug":false`) })
+	for _, quiet := range []string{"a1", "n1"} {
+		require.NotContains(t, m.log(quiet), `"@level":"debug"`)
+		require.NotContains(t, m.log(quiet), `"debug":true`)
+	}
+}
+
+// TestFollowTheLogs: --follow prints lines that come after the call, once.
+func TestFollowTheLogs(t *testing.T) {
+	m := newMesh(t)
+	n1 := m.found()
+	follow := m.start("follow", "logs", "--follow", "--json", "--grep", "agent started",
+		"--server", n1.runtime.API, "--credential", m.path("n1", "operator.json"))
+	m.agent("a1", "eu", n1)
+	m.eventually("the line of the new agent", func() bool { return strings.Contains(m.log("follow"), `"source":"a1"`) })
+	m.agent("a2", "eu", n1)
+	m.eventually("and that of the next one", func() bool { return strings.Contains(m.log("follow"), `"source":"a2"`) })
+	require.Zero(t, follow.stop())
+	require.Equal(t, 2, strings.Count(m.log("follow"), "agent started"))
 }

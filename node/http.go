@@ -105,6 +105,7 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 				w.Header().Set("Retry-After", strconv.Itoa(max(1, int(seconds))))
 			}
 		}
+		n.metrics.observe(r.Pattern, status, time.Since(start))
 		log := telemetry.For(ctx, n.log)
 		if s, ok := out.(stream); ok {
 			if err := s.send(w); err != nil {

@@ -57,6 +57,7 @@ type Node struct {
 	swarm    *p2p.Swarm
 	payloads *payloads
 
+	metrics                  *metrics
 	monitor                  healthMonitor
 	logs                     logs
 	presence                 *presence
@@ -82,14 +83,16 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Node{
+	n := &Node{
 		cfg: cfg, log: cfg.Logger, startedAt: time.Now().UTC(),
 		presence: newPresence(), pace: newPace(), tracker: p2p.NewTracker(),
 		enrolments:   rate.NewLimiter(enrolmentsPerSecond, enrolmentsPerSecond),
 		uploadCap:    ratelimit.NewBucket(api.Unlimited),
 		siteDownload: ratelimit.NewBudget(), siteUpload: ratelimit.NewBudget(),
 		downloadCap: ratelimit.NewBucket(api.Unlimited),
-	}, nil
+		metrics:     newMetrics(),
+	}
+	return n, nil
 }
 
 func (n *Node) state() *state.Machine { return n.cluster.State() }
@@ -238,7 +241,7 @@ func (n *Node) openCluster(ctx context.Context, b *birth) (err error) {
 	n.cluster, err = consensus.Open(consensus.Config{ //nolint:contextcheck // it runs until Close, not until ctx ends
 		NodeID: n.cfg.ID, Addr: n.meshAddr, Dir: n.path("cluster"),
 		Listener: n.mesh.listener(pki.ALPNRaft), Dial: n.mesh.dialRaft, Forward: n.forward,
-		Timeout: n.cfg.RaftTimeout, Logger: n.log.Named("consensus"), Applied: n.logApplied,
+		Timeout: n.cfg.RaftTimeout, Logger: n.log.Named("consensus"), Applied: n.logApplied, Ended: n.metrics.ended,
 	})
 	if err != nil {
 		return fmt.Errorf("open cluster state: %w", err)
@@ -300,6 +303,7 @@ func identify(c net.Conn) (p2p.Peer, error) {
 }
 
 func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
+	n.metrics.registry.MustRegister(stateCollector{n})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.serveHTTP(ctx, n.mesh.listener(pki.ALPNHTTP), n.meshRoutes()) })
 	g.Go(func() error { return n.serveAPI(ctx, apiLn) })
@@ -317,6 +321,7 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.keepIdentity(ctx) })
 	g.Go(func() error { return n.proposeConfirmations(ctx) })
 	g.Go(func() error { return n.writeAudit(ctx) })
+	g.Go(func() error { return n.countOutcomes(ctx) })
 	g.Go(func() error {
 		if err := n.cluster.RunOnLeader(ctx, n.lead); ctx.Err() == nil {
 			return err

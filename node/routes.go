@@ -58,6 +58,8 @@ func (n *Node) apiRoutes() http.Handler {
 	operators := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asOperator(h))) }
 	operators("GET /v1/cluster/health", n.clusterHealth)
 	operators("GET /v1/logs", n.findLogs)
+	operators("GET /metrics", n.showMetrics)
+	operators("GET /v1/metrics/updates", n.updateMetrics)
 	operators("GET /v1/nodes", n.listNodes)
 	operators("GET /v1/agents", n.listAgents)
 	operators("GET /v1/agent-counts", n.summarizeAgents)

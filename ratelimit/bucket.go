@@ -29,7 +29,8 @@ type Bucket struct {
 	// turn admits one waiter at a time, in order of arrival. Nobody has tokens
 	// reserved far ahead, so a new rate or a closed connection is felt within
 	// one quantum.
-	turn chan struct{}
+	turn   chan struct{}
+	passed atomic.Int64 // bytes, whether or not there is a cap
 }
 
 // NewBucket returns a bucket with a cap of r; zero is unlimited.
@@ -54,6 +55,9 @@ func (b *Bucket) SetRate(r api.Rate) {
 // Rate returns the cap; zero is unlimited.
 func (b *Bucket) Rate() api.Rate { return api.Rate(b.rate.Load()) }
 
+// Passed returns how many bytes asked to pass, whether or not there was a cap.
+func (b *Bucket) Passed() int64 { return b.passed.Load() }
+
 func (b *Bucket) unlimited() bool { return b.Rate() == api.Unlimited }
 
 // depth is how many bytes may pass at once after an idle time.
@@ -72,6 +76,7 @@ func (b *Bucket) quantum() int {
 // wait blocks until n bytes may pass. It returns false when stop or expired is
 // closed first.
 func (b *Bucket) wait(n int, stop, expired <-chan struct{}) bool {
+	b.passed.Add(int64(n))
 	for n > 0 && !b.unlimited() {
 		part := min(n, b.quantum())
 		if !b.admit(part, stop, expired) {
@@ -115,6 +120,7 @@ func (b *Bucket) admit(n int, stop, expired <-chan struct{}) bool {
 // owe charges n bytes that nobody could hold back. The debt is bounded: a
 // narrow bucket under a wide one in the other direction would never open.
 func (b *Bucket) owe(n int) {
+	b.passed.Add(int64(n))
 	now := time.Now()
 	if n > 0 && !b.unlimited() && b.limiter.TokensAt(now) > -float64(b.depth()) {
 		b.limiter.ReserveN(now, min(n, burst))

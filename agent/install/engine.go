@@ -92,6 +92,11 @@ func (e *Engine) advance(ctx context.Context, how installer, job *Job) (done boo
 		if err != nil && held(ctx) {
 			return false, context.Cause(ctx)
 		}
+		if err != nil {
+			job.Log.Warn("health gate failed", telemetry.KeyError, err)
+		} else if checks := len(job.how().Checks); checks > 0 {
+			job.Log.Info("health gate passed", "checks", checks)
+		}
 		return false, e.try(job, StageCommitting, err)
 	case StageCommitting:
 		if job.resumed && !how.repeatable() {
@@ -132,6 +137,7 @@ func (e *Engine) apply(ctx context.Context, how installer, job *Job) error {
 		return e.back(job, err)
 	}
 	job.Restart = restart
+	job.Log.Info("version switched", "to", job.New.Version, "restart", string(restart))
 	switch restart {
 	case RestartAgent:
 		if err := e.to(job, StageProving); err != nil {

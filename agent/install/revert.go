@@ -53,6 +53,9 @@ func (e *Engine) revert(ctx context.Context, how installer, job *Job) error {
 		job.Stuck = clip(e.explain(job, err).Error())
 		return e.to(job, StageFailing)
 	}
+	if job.Old != nil {
+		job.Log.Info("version before is back", "version", job.Old.Version)
+	}
 	switch job.Restart {
 	case RestartSystem, RestartModule:
 		return e.to(job, StageRevertRebooting)

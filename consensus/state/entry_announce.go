@@ -11,7 +11,11 @@ import (
 // level once each of its nodes has announced it, for a node stops at an entry
 // that it does not know. The first release is level 1, its types are those
 // that levels does not list.
-const Level = 2
+const Level = 3
+
+// levelUpdates is the level from which on ended commands are counted: a node
+// of an older version would not, and the states would differ.
+const levelUpdates = 3
 
 var levels = map[EntryType]int{TypeBatch: 2}
 
@@ -72,6 +76,9 @@ func (t *tx) putLevels(row levelsRow) {
 		return true, nil
 	})
 	lowest := Level
+	if len(all) == 0 { // nobody is left to know anything, and nothing rises
+		lowest = row.Level
+	}
 	for _, level := range all {
 		lowest = min(lowest, level)
 	}

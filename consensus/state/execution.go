@@ -100,6 +100,7 @@ func (t *tx) putExecution(c *command, row executionRow) {
 	if row.State.Terminal() {
 		row.End = t.index
 		t.remember(c, &row)
+		t.outcomes = append(t.outcomes, outcomeOf(c, &row))
 	}
 	t.put(executionKey(c.rollout.ID, c.ordinal), row)
 	c.active.place(c.ordinal, &row)

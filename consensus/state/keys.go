@@ -28,6 +28,7 @@ const (
 
 	keySettingsLayer   = 0x3C // layer: all but the cluster's
 	keySettingsHistory = 0x3D // number of the change
+	keyUpdates         = 0x64 // number of the step, unix seconds: how commands ended
 	keyRevoked         = 0x40 // key id
 	keyAudit           = 0x41 // sequence number
 	keyOperator        = 0x42 // operator id

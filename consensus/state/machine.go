@@ -151,6 +151,7 @@ func (m *Machine) apply(e Entry) (Result, error) {
 	}
 	result.Errors = b.apply(t)
 	result.Parts = t.parts
+	result.Outcomes = t.outcomes
 	if err := t.finish(); err != nil {
 		m.fail(err)
 		return result, err

@@ -16,6 +16,8 @@ type Result struct {
 	Errors []*api.Error `cbor:"2,keyasint"`
 	// Parts says of a Batch how many of Errors belong to each of its records.
 	Parts []int `cbor:"3,keyasint,omitempty"`
+	// Outcomes are the commands that the entry ended. They do not travel.
+	Outcomes []Outcome `cbor:"-"`
 }
 
 // Err returns the first refusal, or nil. It is what callers want of an entry

@@ -19,6 +19,7 @@ type tx struct {
 	progress map[string]*progressRow // loaded once per entry, written at its end
 	parts    []int                   // of a Batch: how many records' results each part has
 	level    int                     // of the cluster, if the entry sets it
+	outcomes []Outcome
 	err      error
 }
 
@@ -83,6 +84,7 @@ func (t *tx) finish() error {
 		t.settle(id, p)
 		t.put(idKey(keyProgress, id), p)
 	}
+	t.countOutcomes()
 	t.putBytes(keyApplied, binary.BigEndian.AppendUint64(nil, t.index))
 	if t.err != nil {
 		return errors.Join(t.err, t.batch.Close())
