@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -24,6 +25,7 @@ type Cluster struct {
 	batcher    *batcher
 
 	suspicion chan struct{} // a peer has closed a connection
+	moved     atomic.Int64  // unix nanoseconds at which this node last gave the leadership away for a region
 
 	opened   chan struct{}   // closed once raft is set
 	ctx      context.Context // ends when Close begins

@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -29,8 +30,9 @@ type Stats struct {
 
 // Policy says what Supervise may do. It can change at any time.
 type Policy struct {
-	// PromoteAfter is how long a new node must be healthy before it votes. A
-	// leader that has not led for as long itself does not wait.
+	// PromoteAfter is how long a new node must be healthy before it votes. While
+	// fewer than three vote, a leader that has not led for as long itself does
+	// not wait.
 	PromoteAfter time.Duration
 	// LeaderRegion is where the leader should be; "" for anywhere. It moves to
 	// a voter there that was healthy for LeaderAfter, and at most once in
@@ -53,6 +55,9 @@ type Supervision struct {
 	Remove func(id string)
 }
 
+// leastVoters make a cluster that survives the loss of one.
+const leastVoters = 3
+
 // maxTrailing is how many entries a healthy node may be behind.
 const maxTrailing = 256
 
@@ -70,7 +75,7 @@ func (c *Cluster) Stats() Stats {
 // the leader to its region and removes the dead, as the policy allows, until
 // ctx ends. Only the leader is to run it.
 func (c *Cluster) Supervise(ctx context.Context, s Supervision) {
-	p := &pilot{cluster: c, Supervision: s, since: time.Now()}
+	p := &pilot{cluster: c, Supervision: s, since: time.Now(), health: map[raft.ServerID]health{}, answered: map[raft.ServerID]time.Time{}}
 	pilot := autopilot.New(c.raft, p,
 		autopilot.WithPromoter(p),
 		autopilot.WithUpdateInterval(c.cfg.Timeout),
@@ -88,8 +93,9 @@ type pilot struct {
 	cluster *Cluster
 	since   time.Time // this node leads
 
-	mu    sync.Mutex
-	moved time.Time // when this node last gave the leadership away
+	mu       sync.Mutex
+	health   map[raft.ServerID]health
+	answered map[raft.ServerID]time.Time // when a node last did that gossip takes for dead
 }
 
 var (
@@ -109,8 +115,35 @@ func (p *pilot) AutopilotConfig() *autopilot.Config {
 	}
 }
 
+// health is whether a node is healthy, and since when. The library's own
+// StableSince does not move when that changes, as of v0.3.0.
+type health struct {
+	ok    bool
+	since time.Time
+}
+
 // NotifyState implements autopilot.ApplicationIntegration.
-func (p *pilot) NotifyState(*autopilot.State) {}
+func (p *pilot) NotifyState(s *autopilot.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := map[raft.ServerID]health{}
+	for id, srv := range s.Servers {
+		h, known := p.health[id]
+		if !known || h.ok != srv.Health.Healthy {
+			h = health{ok: srv.Health.Healthy, since: time.Now()}
+		}
+		now[id] = h
+	}
+	p.health = now
+}
+
+// is reports whether a node has been healthy, or not, for so long.
+func (p *pilot) is(id raft.ServerID, healthy bool, long time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h, known := p.health[id]
+	return known && h.ok == healthy && time.Since(h.since) >= long
+}
 
 // KnownServers implements autopilot.ApplicationIntegration.
 func (p *pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
@@ -195,13 +228,17 @@ func (p *pilot) CalculatePromotionsAndDemotions(cfg *autopilot.Config, s *autopi
 	for _, m := range p.Members() {
 		members[raft.ServerID(m.ID)] = m
 	}
+	wait := cfg.ServerStabilizationTime
+	if len(s.Voters) < leastVoters {
+		wait = s.ServerStabilizationTime(cfg)
+	}
 	for id, srv := range s.Servers {
 		m, known := members[id]
 		switch {
 		case !known:
 		case m.NonVoter && srv.State == autopilot.RaftVoter:
 			changes.Demotions = append(changes.Demotions, id)
-		case !m.NonVoter && srv.State == autopilot.RaftNonVoter && srv.Health.IsStable(now, s.ServerStabilizationTime(cfg)):
+		case !m.NonVoter && srv.State == autopilot.RaftNonVoter && p.is(id, true, wait):
 			changes.Promotions = append(changes.Promotions, id)
 		}
 	}
@@ -213,16 +250,14 @@ func (p *pilot) CalculatePromotionsAndDemotions(cfg *autopilot.Config, s *autopi
 // "" when all may stay as it is.
 func (p *pilot) preferredLeader(now time.Time, s *autopilot.State, members map[raft.ServerID]Member) raft.ServerID {
 	policy := p.Policy()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	moved := time.Unix(0, p.cluster.moved.Load()) // maybe when it led before
 	if policy.LeaderRegion == "" || members[s.Leader].Region == policy.LeaderRegion ||
-		now.Sub(p.since) < policy.LeaderAfter || (!p.moved.IsZero() && now.Sub(p.moved) < policy.LeaderPause) {
+		now.Sub(p.since) < policy.LeaderAfter || now.Sub(moved) < policy.LeaderPause {
 		return ""
 	}
 	for _, id := range s.Voters { // they come in a fixed order
-		srv := s.Servers[id]
-		if id != s.Leader && members[id].Region == policy.LeaderRegion && srv.Health.IsStable(now, policy.LeaderAfter) {
-			p.moved = now
+		if id != s.Leader && members[id].Region == policy.LeaderRegion && p.is(id, true, policy.LeaderAfter) {
+			p.cluster.moved.Store(now.UnixNano())
 			p.cluster.cfg.Logger.Info("moving the leader to its region", "to", string(id), "region", policy.LeaderRegion)
 			return id
 		}
@@ -231,21 +266,53 @@ func (p *pilot) preferredLeader(now time.Time, s *autopilot.State, members map[r
 }
 
 // FilterFailedServerRemovals implements autopilot.Promoter. Gossip alone
-// removes nobody: a node must have been unhealthy by Raft's own measure too,
-// for as long as the policy says. What operators removed is not its business.
-func (p *pilot) FilterFailedServerRemovals(_ *autopilot.Config, s *autopilot.State, failed *autopilot.FailedServers) *autopilot.FailedServers {
+// removes nobody: a node must not have answered either, for as long as the
+// policy says. What operators removed is not its business.
+func (p *pilot) FilterFailedServerRemovals(_ *autopilot.Config, _ *autopilot.State, failed *autopilot.FailedServers) *autopilot.FailedServers {
 	after := p.Policy().RemoveDeadAfter
+	p.ask(slices.Concat(failed.FailedNonVoters, failed.FailedVoters))
 	dead := func(servers []*autopilot.Server) []*autopilot.Server {
 		var out []*autopilot.Server
 		for _, srv := range servers {
-			known, ok := s.Servers[srv.ID]
-			if ok && after > 0 && !known.Health.Healthy && time.Since(known.Health.StableSince) >= after {
+			if after > 0 && p.is(srv.ID, false, after) && p.silentFor(srv.ID) >= after {
 				out = append(out, srv)
 			}
 		}
 		return out
 	}
 	return &autopilot.FailedServers{FailedNonVoters: dead(failed.FailedNonVoters), FailedVoters: dead(failed.FailedVoters)}
+}
+
+// ask notes which nodes answer, although gossip takes them for dead.
+func (p *pilot) ask(servers []*autopilot.Server) {
+	ctx, cancel := context.WithTimeout(p.cluster.ctx, p.cluster.cfg.Timeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, srv := range servers {
+		m, ok := srv.Ext.(Member)
+		if !ok {
+			continue
+		}
+		wg.Go(func() {
+			if _, err := p.Stats(ctx, m); err != nil {
+				return
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.answered[srv.ID] = time.Now()
+		})
+	}
+	wg.Wait()
+}
+
+// silentFor is how long ago a node last answered this leader.
+func (p *pilot) silentFor(id raft.ServerID) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, ok := p.answered[id]; ok {
+		return time.Since(at)
+	}
+	return time.Since(p.since)
 }
 
 // JoinNonVoter brings a node in without a vote, or changes the address of any

@@ -58,6 +58,20 @@ func NewCluster(tb testing.TB, n int, options ...func(*consensus.Config)) *Clust
 	return c
 }
 
+// Add starts a further node, which waits to be joined, and returns its number.
+func (c *Cluster) Add() int {
+	c.t.Helper()
+	c.mu.Lock()
+	i := len(c.nodes)
+	c.nodes = append(c.nodes, nil)
+	c.mu.Unlock()
+	c.Restart(i)
+	return i
+}
+
+// Name returns the id of a node.
+func Name(i int) string { return name(i) }
+
 func name(i int) string { return fmt.Sprintf("n%d", i) }
 
 // Node returns a running node, nil for one that is down.
@@ -66,6 +80,15 @@ func (c *Cluster) Node(i int) *consensus.Cluster {
 	defer c.mu.Unlock()
 	return c.nodes[i]
 }
+
+func (c *Cluster) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.nodes)
+}
+
+// Reachable reports whether a call from one node to another would arrive.
+func (c *Cluster) Reachable(from, to int) bool { return c.net.reachable(name(from), name(to)) }
 
 // Dir returns the folder of a node.
 func (c *Cluster) Dir(i int) string { return filepath.Join(c.dir, name(i)) }
@@ -98,7 +121,7 @@ func (c *Cluster) Restart(i int) {
 }
 
 func (c *Cluster) forward(ctx context.Context, from, leader string, body []byte) ([]byte, error) {
-	for i := range c.nodes {
+	for i := range c.size() {
 		if node := c.Node(i); name(i) == leader && node != nil && c.net.reachable(from, leader) {
 			return node.HandleForward(ctx, body)
 		}
@@ -150,7 +173,7 @@ func (c *Cluster) Leader() int {
 
 func (c *Cluster) leader() int {
 	best, term := -1, uint64(0)
-	for i := range c.nodes {
+	for i := range c.size() {
 		node := c.Node(i)
 		if node == nil || !c.net.reachable(name(i), name(i)) {
 			continue
@@ -167,7 +190,7 @@ func (c *Cluster) leader() int {
 func (c *Cluster) Follower() int {
 	c.t.Helper()
 	leader := c.Leader()
-	for i := range c.nodes {
+	for i := range c.size() {
 		if i != leader && c.Node(i) != nil {
 			return i
 		}
@@ -187,7 +210,7 @@ func (c *Cluster) WaitApplied(i int, index uint64) {
 func (c *Cluster) WaitConverged() {
 	c.t.Helper()
 	var index uint64
-	for i := range c.nodes {
+	for i := range c.size() {
 		if node := c.Node(i); node != nil {
 			c.eventually(func() bool {
 				result, err := node.Propose(c.t.Context(), state.TypeTick, state.Tick{})
@@ -196,7 +219,7 @@ func (c *Cluster) WaitConverged() {
 			}, "node %d cannot propose", i)
 		}
 	}
-	for i := range c.nodes {
+	for i := range c.size() {
 		if c.Node(i) != nil {
 			c.WaitApplied(i, index)
 		}
@@ -209,7 +232,7 @@ func (c *Cluster) eventually(condition func() bool, message string, args ...any)
 }
 
 func (c *Cluster) close() {
-	for i := range c.nodes {
+	for i := range c.size() {
 		if c.Node(i) != nil {
 			c.Kill(i)
 		}
