@@ -198,3 +198,9 @@ type Lease struct {
 	Upload   Rate     `json:"upload"`
 	For      Duration `json:"for"`
 }
+
+// LabelRequest changes an agent's labels. A key that is in both is set.
+type LabelRequest struct {
+	Set    map[string]string `json:"set,omitempty"`
+	Remove []string          `json:"remove,omitempty"`
+}

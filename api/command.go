@@ -42,6 +42,12 @@ func (k Kind) Valid() bool {
 	return k != "" && len(k) <= 32 && strings.Trim(string(k), "abcdefghijklmnopqrstuvwxyz_") == ""
 }
 
+// Looks reports whether the kind only looks at a machine, which it may do at any
+// time. What is not known may change it.
+func (k Kind) Looks() bool {
+	return k == KindScan || k == KindCollectLogs || k == KindCollectSpecs
+}
+
 // NeedsArtifact reports whether the kind is about an artifact, and NeedsVersion
 // whether it must name the version of one.
 func (k Kind) NeedsArtifact() bool {

@@ -34,6 +34,7 @@ const (
 	SettingHistoryAge      SettingKey = "history.age"
 	SettingHistoryPerAgent SettingKey = "history.per_agent"
 	SettingArchiveSize     SettingKey = "history.archive_size"
+	SettingWindows         SettingKey = "maintenance.windows"
 	SettingAgentDownload   SettingKey = "agent.download_limit"
 	SettingAgentUpload     SettingKey = "agent.upload_limit"
 	SettingNodeUpload      SettingKey = "node.upload_limit"
@@ -150,6 +151,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingHistoryAge, Type: SettingDuration, Default: "2160h", Min: "1h", Max: "87600h", Scope: ScopeCluster, Description: "how long ended commands stay in the replicated state"},
 	{Key: SettingHistoryPerAgent, Type: SettingInt, Default: "100", Min: "1", Max: "10000", Scope: ScopeCluster, Description: "how many ended commands of each agent stay in the replicated state"},
 	{Key: SettingArchiveSize, Type: SettingBytes, Default: "256MiB", Min: "16MiB", Max: "1TiB", Scope: ScopeNode, Description: "disk for archived commands on a node"},
+	{Key: SettingWindows, Type: SettingText, Unit: unitOfWindows, Check: checkWindows, Scope: ScopeAgent, Description: "when commands that change a machine may be handed out to it, beside the windows of their rollout; empty for always"},
 	{Key: SettingAgentDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm download cap of each agent, on the wire"},
 	{Key: SettingAgentUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm upload cap of each agent, on the wire"},
 	{Key: SettingNodeUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm upload cap of each node, on the wire"},
@@ -170,6 +172,13 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 }, healthSpecs()...))
 
 const unitOfSchedule = "hours, such as mon-fri 08:00-18:00 Europe/Berlin down=2mbit up=1mbit"
+
+const unitOfWindows = "windows, such as mon-fri 22:00-04:00 Europe/Berlin; sat,sun 00:00-24:00"
+
+func checkWindows(value string) error {
+	_, err := ParseWindows(value)
+	return err
+}
 
 func checkSchedule(value string) error {
 	_, err := ParseSchedule(value)
@@ -326,6 +335,13 @@ func (s Settings) Schedule(key SettingKey) Schedule {
 		return Schedule{}
 	}
 	return v
+}
+
+// Windows returns the value of a setting that holds some, and false for one that
+// this version does not understand.
+func (s Settings) Windows(key SettingKey) ([]Window, bool) {
+	w, err := ParseWindows(s.Get(key))
+	return w, err == nil
 }
 
 // Bytes returns the value of a SettingBytes.

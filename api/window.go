@@ -47,6 +47,24 @@ func ParseWindow(s string) (Window, error) {
 	return w, w.Validate()
 }
 
+// ParseWindows reads windows with semicolons between them, or none.
+func ParseWindows(s string) ([]Window, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, nil
+	}
+	var out []Window
+	for part := range strings.SplitSeq(s, ";") {
+		w, err := ParseWindow(part)
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, w); len(out) > MaxWindows {
+			return nil, Errorf(CodeInvalid, "%d windows are the most", MaxWindows)
+		}
+	}
+	return out, nil
+}
+
 func badWindow(s string) error {
 	return Errorf(CodeInvalid, "window %.100q is not understood", s).
 		WithHint(`write days, times and a zone, such as "mon-fri 22:00-04:00 Europe/Berlin"`)

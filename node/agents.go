@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"redflag/api"
+	"redflag/consensus/state"
 	"redflag/regions/gossip"
+	"redflag/telemetry"
 )
 
 // meshCallTimeout bounds a question to another node. A listing is better with
@@ -123,4 +125,23 @@ func (n *Node) eachOtherWithin(ctx context.Context, limit time.Duration, f func(
 
 func (n *Node) meshClient(addr string) *api.Client {
 	return &api.Client{Servers: []string{"https://" + addr}, HTTP: n.meshHTTP}
+}
+
+// labelAgent changes what selectors see of an agent. Labels say who gets what
+// and who may act on whom, so it is for admins.
+func (n *Node) labelAgent(r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	var req api.LabelRequest
+	if err := body(r, &req); err != nil {
+		return nil, err
+	}
+	if len(req.Set) == 0 && len(req.Remove) == 0 {
+		return nil, api.Errorf(api.CodeInvalid, "no label was given").WithHint("redflag agents label ID KEY=VALUE KEY-")
+	}
+	if _, err := n.propose(r.Context(), state.TypeLabelAgent, state.LabelAgent{AgentID: id, Set: req.Set, Remove: req.Remove}); err != nil {
+		return nil, err
+	}
+	agent, _ := n.state().Agent(id)
+	telemetry.For(r.Context(), n.log).Info("agent labelled", telemetry.KeyAgent, id)
+	return agent, nil
 }

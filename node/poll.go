@@ -66,7 +66,9 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	if err := n.takeReports(ctx, id.ID, req.Reports, &resp); err != nil {
 		return nil, err
 	}
-	due, waiting := n.state().Due(id.ID, req.Held, seen.LastPoll, n.gate(&req, seen.LastPoll), maxCommands)
+	self, _ := n.state().Agent(id.ID)
+	settings := n.state().SettingsFor(self.Target())
+	due, waiting := n.state().Due(id.ID, req.Held, seen.LastPoll, n.gate(&req, settings, seen.LastPoll), maxCommands)
 	seen.Waiting = waiting
 	if err := n.handOut(ctx, id.ID, due, &resp); err != nil {
 		return nil, err
@@ -75,8 +77,6 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	if err := n.signOrders(&resp); err != nil {
 		return nil, err
 	}
-	self, _ := n.state().Agent(id.ID)
-	settings := n.state().SettingsFor(self.Target())
 	if settings.Version != req.SettingsVersion || req.SettingsVersion == 0 {
 		mine := api.NewAgentSettings(settings)
 		resp.Settings = &mine
@@ -166,10 +166,16 @@ func (n *Node) takeReports(ctx context.Context, agentID string, reports []api.Re
 }
 
 // gate keeps commands back while a window is shut or the machine is not ready.
-func (n *Node) gate(req *api.PollRequest, now time.Time) state.Gate {
+// Those of the agent's own settings and those of the rollout must both be open.
+func (n *Node) gate(req *api.PollRequest, settings api.Settings, now time.Time) state.Gate {
+	own, ok := settings.Windows(api.SettingWindows)
+	open := ok && api.WindowsOpen(own, now)
 	return func(c *api.Command, plan *api.Plan) string {
 		if !api.WindowsOpen(plan.Windows, now) {
 			return "the maintenance window is shut"
+		}
+		if !open && !c.Kind.Looks() {
+			return "the agent's own maintenance window is shut"
 		}
 		return plan.Gates.Closed(req.Readiness, n.payloadOf(c))
 	}

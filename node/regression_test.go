@@ -201,3 +201,32 @@ func TestSteeringARollout(t *testing.T) {
 	err := r.operator.Do(context.WithoutCancel(t.Context()), http.MethodPost, "/v1/rollouts/r1/rollback", api.RollbackRequest{ID: "b1"}, nil)
 	require.Equal(t, api.CodeConflict, api.CodeOf(err), fmt.Sprint(err))
 }
+
+// A label's maintenance windows hold for each machine that has it, and for what
+// changes the machine only; labels that change later count at once.
+func TestMaintenanceWindowsOfALabel(t *testing.T) {
+	r := start(t)
+	a := r.member("a1")
+	now := time.Now().UTC()
+	shut := fmt.Sprintf("%s 00:00-24:00", []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}[(int(now.Weekday())+3)%7])
+	change := func(of string, windows string) error {
+		return r.operator.Do(t.Context(), http.MethodPatch, "/v1/settings",
+			api.SettingsChange{Layer: layer(t, of), Values: map[api.SettingKey]string{api.SettingWindows: windows}}, nil)
+	}
+	require.Equal(t, api.CodeInvalid, api.CodeOf(change("label:role=till", "whenever")))
+	require.NoError(t, change("label:role=till", shut))
+	label := func(req api.LabelRequest) (agent api.Agent) {
+		require.NoError(t, r.operator.Do(t.Context(), http.MethodPatch, "/v1/agents/a1/labels", req, &agent))
+		return agent
+	}
+	require.Equal(t, "till", label(api.LabelRequest{Set: map[string]string{"role": "till"}}).Labels["role"])
+	r.do("/v1/rollouts", api.CreateRolloutRequest{ID: "r1", Kind: api.KindReboot, Selector: api.Selector{Agents: []string{"a1"}}}, nil)
+	require.Empty(t, a.poll(api.PollRequest{}).Commands)
+	require.Equal(t, "the agent's own maintenance window is shut", r.show("r1:a1").Waiting)
+	r.order("r2", api.Plan{}, "a1") // a scan
+	commands := a.poll(api.PollRequest{}).Commands
+	require.Len(t, commands, 1)
+	require.Equal(t, "r2:a1", commands[0].ID)
+	label(api.LabelRequest{Remove: []string{"role"}})
+	require.Len(t, a.poll(api.PollRequest{Held: []string{"r2:a1"}}).Commands, 1)
+}

@@ -90,6 +90,7 @@ func (n *Node) apiRoutes() http.Handler {
 	admins := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asAdmin(h))) }
 	admins("DELETE /v1/nodes/{id}", n.removeNode)
 	admins("POST /v1/agents/{id}/revoke", n.revokeAgent)
+	admins("PATCH /v1/agents/{id}/labels", n.labelAgent)
 	admins("PATCH /v1/settings", n.changeSettings)
 	admins("POST /v1/settings/history/{change}/undo", n.undoSettings)
 	admins("GET /v1/tokens", n.listTokens)

@@ -61,6 +61,8 @@ const (
 	TypeAudit          EntryType = 44
 	TypePutOperator    EntryType = 45
 	TypeRevokeOperator EntryType = 46
+
+	TypeLabelAgent EntryType = 70
 )
 
 // body is what each type of entry carries. apply validates a record before it
@@ -97,6 +99,8 @@ var bodies = map[EntryType]func([]byte) (body, error){
 	TypeAudit:          decodeAs[Audit],
 	TypePutOperator:    decodeAs[PutOperator],
 	TypeRevokeOperator: decodeAs[RevokeOperator],
+
+	TypeLabelAgent: decodeAs[LabelAgent],
 }
 
 // A Batch holds bodies of other types, so it cannot stand in the table that

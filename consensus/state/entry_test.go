@@ -64,6 +64,9 @@ func samples() []body {
 		Audit{Records: []api.AuditRecord{{Who: "alice", Action: "POST /v1/rollouts", From: "192.0.2.1"}}},
 		PutOperator{Operator: api.Operator{ID: "alice", Role: api.OperatorRuns, Scope: &api.Selector{Regions: []string{"eu"}}}, SecretHash: digest("alice")},
 		RevokeOperator{"alice"},
+		token("t2", api.TokenAgent, 1, nil),
+		enrol("a2", "us", "t2", map[string]string{"floor": "2"}),
+		LabelAgent{AgentID: "a2", Set: map[string]string{"role": "till"}, Remove: []string{"floor"}},
 	}
 }
 

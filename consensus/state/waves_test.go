@@ -159,6 +159,26 @@ func TestDynamicMembership(t *testing.T) {
 	require.Empty(t, r.due(6))
 }
 
+// An agent whose labels change joins what it matches from then on, keeps what it
+// has, and is found by its new labels alone.
+func TestLabelsChangeMembership(t *testing.T) {
+	r := town(t, 2)
+	till := api.Selector{Labels: map[string]string{"role": "till"}}
+	r.must(planned(rollout("r1", till), api.Plan{Dynamic: true}), rollout("r2", api.Selector{Agents: []string{agentName(1)}}))
+	r.must(LabelAgent{AgentID: agentName(0), Set: map[string]string{"role": "till"}})
+	require.Equal(t, api.StatePending, r.state(api.CommandID("r1", agentName(0))))
+	r.must(LabelAgent{AgentID: agentName(0), Remove: []string{"role"}})
+	require.Equal(t, api.StatePending, r.state(api.CommandID("r1", agentName(0))), "it keeps what it has")
+	r.must(LabelAgent{AgentID: agentName(0), Set: map[string]string{"role": "till"}})
+	got, _ := r.Rollout("r1")
+	require.Equal(t, 1, got.Agents, "it does not join twice")
+	r.reopened()
+	r.refuses(api.CodeInvalid, rollout("r3", api.Selector{Labels: map[string]string{"role": "kiosk"}}))
+	r.must(rollout("r4", till))
+	r.refuses(api.CodeNotFound, LabelAgent{AgentID: "nobody"})
+	r.refuses(api.CodeInvalid, LabelAgent{AgentID: agentName(0), Set: map[string]string{"a b": "c"}})
+}
+
 func TestStagedDynamicJoinersWait(t *testing.T) {
 	r := town(t, 4)
 	p := api.Plan{Dynamic: true, Waves: []api.Wave{{Agents: 1}}}
