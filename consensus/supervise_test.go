@@ -62,14 +62,14 @@ func (f *crew) supervise(i int) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = node.RunOnLeader(ctx, func(ctx context.Context) error {
-			node.Supervise(ctx, f.supervision(i))
+			node.Supervise(ctx, f.supervision(ctx, i))
 			return nil
 		})
 	})
 	f.t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
-func (f *crew) supervision(i int) consensus.Supervision {
+func (f *crew) supervision(ctx context.Context, i int) consensus.Supervision {
 	return consensus.Supervision{
 		Members: func() []consensus.Member {
 			f.mu.Lock()
@@ -96,7 +96,7 @@ func (f *crew) supervision(i int) consensus.Supervision {
 			delete(f.members, id)
 			f.removed = append(f.removed, id)
 			f.mu.Unlock()
-			go func() { _ = f.Node(i).Remove(f.t.Context(), id) }()
+			go func() { _ = f.Node(i).Remove(ctx, id) }()
 		},
 	}
 }
