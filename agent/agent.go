@@ -105,6 +105,11 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		limits: limits, log: a.log, now: make(chan struct{}, 1), polled: make(chan struct{}), settings: known.Settings,
 		keep: func(l learnt) error { return l.save(a.learntPath()) },
 	}
+	poller.proved = func() {
+		if err := forgetStarts(a.cfg.DataDir); err != nil {
+			a.log.Warn("count of starts not removed", telemetry.KeyError, err)
+		}
+	}
 	signed := newSignatures(a.cfg.DataDir, mesh.metadata)
 	signed.clock = clk.now
 	poller.executor = newExecutor(journal, store, signed, swarm, a.log, poller.kick)

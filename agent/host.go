@@ -3,12 +3,15 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"redflag/agent/install"
@@ -110,8 +113,11 @@ func Prove(ctx context.Context, cfg Config) error {
 }
 
 // Restart replaces this process by the machine's own binary, which starts
-// the agent that is current. It returns only if that fails.
-func Restart(stderr io.Writer) error {
+// the agent that is current in dataDir. It returns only if that fails.
+func Restart(dataDir string, stderr io.Writer) error {
+	if err := forgetStarts(dataDir); err != nil {
+		return err
+	}
 	path, err := basePath()
 	if err != nil {
 		return err
@@ -130,8 +136,41 @@ func basePath() (string, error) {
 	return os.Executable()
 }
 
+const (
+	// fileStarts counts the starts of a successor since one last polled.
+	fileStarts = "starts"
+	// maxStarts is how many of them may fail before the machine's own binary
+	// runs instead, and takes back an update that never came up.
+	maxStarts = 5
+)
+
+// countStart notes that a successor is about to start, and reports whether it
+// still may.
+func countStart(dataDir string) (bool, error) {
+	path := filepath.Join(dataDir, fileStarts)
+	b, err := durable.ReadFile(path, 16)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("read count of starts: %w", err)
+	}
+	n, _ := strconv.Atoi(string(b)) // what is not a number was never written by this agent
+	if n >= maxStarts {
+		return false, nil
+	}
+	return true, durable.WriteFile(path, strconv.AppendInt(nil, int64(n+1), 10), 0o600)
+}
+
+// forgetStarts is called once the agent that runs has polled.
+func forgetStarts(dataDir string) error {
+	err := os.Remove(filepath.Join(dataDir, fileStarts))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // Succeed replaces this process by the agent's binary that an update has made
-// current in dataDir. It returns nil if this is the one that should run.
+// current in dataDir. It returns nil if this is the one that should run: because
+// nothing has taken its place, or because what has keeps ending before it polls.
 func Succeed(dataDir string) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -139,6 +178,9 @@ func Succeed(dataDir string) error {
 	}
 	path, err := install.Successor(filepath.Join(dataDir, "artifacts"), exe)
 	if err != nil || path == "" {
+		return err
+	}
+	if may, err := countStart(dataDir); err != nil || !may {
 		return err
 	}
 	if err := os.Setenv(envBase, exe); err != nil {

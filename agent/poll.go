@@ -41,6 +41,7 @@ type poller struct {
 	keep     func(learnt) error
 	polled   chan struct{} // closed once a node has answered
 	answered sync.Once
+	proved   func() // called with it
 	// readiness looks at the machine.
 	readiness func() *api.Readiness
 	trust     *membership
@@ -109,7 +110,10 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	p.log.Debug("poll answered", "index", resp.Index)
-	p.answered.Do(func() { close(p.polled) })
+	p.answered.Do(func() {
+		close(p.polled)
+		p.proved()
+	})
 	if err := p.absorb(req, &resp); err != nil {
 		return 0, err
 	}

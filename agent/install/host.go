@@ -95,7 +95,9 @@ func (e *Engine) prove(ctx context.Context, job *Job) error {
 		return e.back(job, err)
 	}
 	if sum != job.New.SHA256 {
-		job.Restart = RestartNone // the old binary runs: nothing has to start again
+		if job.Old == nil || sum == job.Old.SHA256 {
+			job.Restart = RestartNone // the old binary runs: nothing has to start again
+		}
 		return e.back(job, errors.New("the new binary was not started"))
 	}
 	if job.Tries >= maxTries {

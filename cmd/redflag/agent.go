@@ -64,7 +64,7 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 			}
 			err = a.Run(cmd.Context())
 			if errors.Is(err, install.ErrRestart) {
-				return agent.Restart(cmd.ErrOrStderr())
+				return agent.Restart(cfg.DataDir, cmd.ErrOrStderr())
 			}
 			return err
 		},
