@@ -99,3 +99,41 @@ func TestScanIsSeen(t *testing.T) {
 	m.runJSON(&outdated, "agents", "outdated")
 	require.Equal(t, 1, outdated.Scanned)
 }
+
+// TestPoolFailsOver gives an operation to an agent that has died: another one
+// carries it out once the lease is over.
+func TestPoolFailsOver(t *testing.T) {
+	m := newMesh(t)
+	n1 := m.found()
+	a1 := m.agent("a1", "eu", n1, "--label", "pool=server")
+	m.agent("a2", "us", n1, "--label", "pool=server")
+	var pool struct {
+		Members []struct {
+			Agent string `json:"agent"`
+			Unfit string `json:"unfit"`
+		} `json:"members"`
+	}
+	m.eventually("both agents are fit, the near one first", func() bool {
+		m.runJSON(&pool, "pools", "--region", "eu")
+		return len(pool.Members) == 2 && pool.Members[0].Agent == "a1" && pool.Members[1].Unfit == ""
+	})
+	a1.kill()
+	m.run("pools", "run", "scan", "--region", "eu", "--task-id", "t1")
+	m.run("settings", "set", "pool.lease=3s")
+	var tasks []struct {
+		Agent    string `json:"agent"`
+		Attempts int    `json:"attempts"`
+		Outcome  string `json:"outcome"`
+	}
+	m.eventually("the other agent has carried it out", func() bool {
+		m.runJSON(&tasks, "pools", "tasks")
+		return tasks[0].Agent == "a2" && tasks[0].Outcome == "succeeded"
+	})
+	require.Equal(t, 2, tasks[0].Attempts)
+	m.eventually("nobody waits for the dead one", func() bool {
+		return m.command(rollout{ID: "pool.t1.1"}, "a1").State == "cancelled"
+	})
+	require.Contains(t, m.run("pools", "run", "scan", "--region", "eu", "--task-id", "t1"), "is with a2", "a repeat is harmless")
+	m.run("settings", "set", "pool.policy=pinned:a2")
+	require.Contains(t, m.run("pools", "run", "scan", "--region", "eu", "--task-id", "t2"), "is with a2")
+}

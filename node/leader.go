@@ -19,6 +19,7 @@ func (n *Node) lead(ctx context.Context) error {
 	n.log.Info("leading")
 	var supervision sync.WaitGroup
 	supervision.Go(func() { n.cluster.Supervise(ctx, n.supervision(ctx)) })
+	supervision.Go(func() { n.mindPool(ctx) })
 	defer supervision.Wait()
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()

@@ -50,6 +50,7 @@ func newRoot() *cobra.Command {
 		newNodeCommand(), newAgentCommand(), newDemoCommand(),
 		newPublishCommand(), newRolloutCommand(), newCommandsCommand(), newAgentsCommand(),
 		newNodesCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newMetricsCommand(), newArtifactsCommand(),
+		newNodesCommand(), newPoolsCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newArtifactsCommand(),
 		newKeysCommand(), newBundleCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
 	)
 	return root
