@@ -16,6 +16,6 @@
 //	learnt.json           nodes and settings of the last poll
 //	swarm/                payloads as the swarm keeps them
 //	artifacts/<name>/     versions/<version>/…, and the symlink current
-//	starts                starts of an updated agent that did not poll yet
+//	starts                how often an updated agent began without a poll
 //	prove.json            the poll that a new binary makes to show that it can
 package agent

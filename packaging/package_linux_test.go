@@ -46,7 +46,7 @@ mkdir "$1/changes"
 mount -t tmpfs none "$1/changes"
 cd "$1/changes"
 mkdir up work system
-mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work system
+mount -t overlay none -o lowerdir=/,upperdir=up,workdir=work system
 mount -t proc none system/proc
 mount --rbind /dev system/dev
 mount -t tmpfs none system/run
