@@ -29,7 +29,8 @@ type swarm struct {
 	limits *limits
 	mesh   *mesh
 	log    hclog.Logger
-	// refused remembers a piece that was not what was signed.
+	// refused remembers a piece that was not what was signed, and peers that
+	// are banned for such.
 	refused func(api.Incident)
 
 	mu     sync.Mutex
@@ -57,7 +58,7 @@ func (s *swarm) get(ctx context.Context) (*p2p.Swarm, error) {
 		Upload:     s.limits.upload,
 		Download:   s.limits.download,
 		SiteUpload: s.limits.siteUpload, SiteDownload: s.limits.siteDownload,
-		Corrupt: s.corrupt, Logger: s.log,
+		Corrupt: s.corrupt, Banned: s.banned, Logger: s.log,
 	})
 	if err != nil {
 		_ = ln.Close()
@@ -74,6 +75,11 @@ func (s *swarm) corrupt(infoHash string, piece int, senders []string) {
 		Class: "piece", Node: strings.Join(senders, " "),
 		Detail: fmt.Sprintf("piece %d of %s is not what was signed", piece, infoHash),
 	})
+}
+
+// banned reports a peer to the audit log.
+func (s *swarm) banned(peerID string) {
+	s.refused(api.Incident{Class: "peer", Detail: "banned for corrupt data", Node: peerID})
 }
 
 // resume gives again what an earlier life of the agent completed.

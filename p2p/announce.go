@@ -72,7 +72,6 @@ func (a *announcing) run(ctx context.Context) {
 
 // once announces and returns the time until the next announce.
 func (a *announcing) once(ctx context.Context, left int64) time.Duration {
-	a.sh.s.logBans()
 	resp, err := a.call(ctx, a.sh.hex, left)
 	if err != nil {
 		if ctx.Err() == nil {

@@ -77,6 +77,8 @@ func (s *Swarm) clientConfig() *torrent.ClientConfig {
 	c.Callbacks.ReadExtendedHandshake = s.onExtendedHandshake
 	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, onPeerAdded)
 	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.onExtensionMessage)
+	c.Callbacks.SentRequest = append(c.Callbacks.SentRequest, s.onSent)
+	c.Callbacks.DeletedRequest = append(c.Callbacks.DeletedRequest, s.onDeleted)
 	c.Callbacks.ReceivedUsefulData = append(c.Callbacks.ReceivedUsefulData, s.onBlock)
 	return c
 }
@@ -109,6 +111,7 @@ func (s *Swarm) onPeerClosed(c *torrent.PeerConn) {
 	if t := c.Torrent(); t != nil {
 		if sh := s.share(t.InfoHash()); sh != nil {
 			sh.asks.remove(c)
+			sh.stalls.forget(c.RemoteAddr.String())
 		}
 	}
 }
@@ -124,6 +127,9 @@ func (s *Swarm) onExtensionMessage(e torrent.PeerConnReadExtensionMessageEvent) 
 func (s *Swarm) onBlock(e torrent.ReceivedUsefulDataEvent) {
 	sh := s.share(e.Peer.Torrent().InfoHash())
 	peer, known := s.book.peer(e.Peer.RemoteAddr.String())
+	if sh != nil {
+		sh.stalls.delivered(e.Peer.RemoteAddr.String())
+	}
 	if sh != nil && known {
 		sh.ledger.received(e.Message.Index.Int(), peer, int64(len(e.Message.Piece)))
 	}

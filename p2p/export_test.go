@@ -3,6 +3,7 @@ package p2p
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
@@ -25,6 +26,12 @@ func (s *Swarm) BreakDisk(infoHash string) error {
 	p.data = f
 	return nil
 }
+
+// SetPatience bounds how long a peer may be asked and deliver nothing.
+func (s *Swarm) SetPatience(d time.Duration) { s.patience.Store(int64(d)) }
+
+// ClientID is the BitTorrent peer id of an identity.
+var ClientID = clientID
 
 // ServeFalseInfo offers info, and whatever it describes, under an info hash
 // that is not its own.

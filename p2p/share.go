@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
@@ -24,6 +25,7 @@ type share struct {
 	torrent atomic.Pointer[torrent.Torrent] // set once, soon after the share is visible
 
 	asks   asks
+	stalls stalls
 	planMu sync.Mutex // a leaf
 	plan   *plan      // nil until an agent asks a node
 
@@ -139,7 +141,12 @@ func (sh *share) pieceCorrupt(index int) {
 // setAside parts from a peer until its probation is over.
 func (sh *share) setAside(id string) {
 	sh.s.log.Info("peer set aside: pieces fail that it had a hand in", keyInfoHash, sh.hex, keyPeer, id)
-	sh.s.book.refuse(id, probation)
+	sh.part(id, probation)
+}
+
+// part ends the connections to a peer and refuses it for d.
+func (sh *share) part(id string, d time.Duration) {
+	sh.s.book.refuse(id, d)
 	addr := addressOf(id).String()
 	for _, c := range sh.torrent.Load().PeerConns() {
 		if c.RemoteAddr.String() == addr {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
@@ -43,7 +44,10 @@ type Config struct {
 	// Corrupt is told of a piece that failed its hash, and of the peers that
 	// had sent a part of it. It must not block; nil to not be told.
 	Corrupt func(infoHash string, piece int, senders []string)
-	Logger  hclog.Logger
+	// Banned, if not nil, is told once of each peer that was found to send
+	// corrupt data. It must not block.
+	Banned func(peerID string)
+	Logger hclog.Logger
 }
 
 // Swarm fetches payloads from peers and serves them to peers. It is safe for
@@ -54,6 +58,8 @@ type Swarm struct {
 	book   *book
 	store  *store
 	client *torrent.Client
+
+	patience atomic.Int64 // stallTime, or what a test has no time for
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
@@ -92,10 +98,12 @@ func New(cfg Config) (*Swarm, error) {
 	for _, h := range whole {
 		s.open(h, s.store.get(h))
 	}
+	s.patience.Store(int64(stallTime))
 	l := &listener{s: s, ready: make(chan *conn)}
 	s.client.AddDialer(dialer{s})
 	s.client.AddListener(l)
 	s.work.Go(func() { l.run(s.ctx) })
+	s.work.Go(func() { s.watchPeers(s.ctx) })
 	if cfg.Self.Node {
 		s.work.Go(func() { s.keepPlans(s.ctx) })
 	}
@@ -244,13 +252,16 @@ func (s *Swarm) Remove(infoHash string) error {
 	return s.store.remove(hash)
 }
 
-// logBans logs each peer once that the library has banned: it sent blocks that
-// differ from the verified ones.
-func (s *Swarm) logBans() {
+// reportBans tells of each peer once that the library has banned: it sent
+// blocks that differ from the verified ones.
+func (s *Swarm) reportBans() {
 	for _, ip := range s.client.BadPeerIPs() {
 		addr := net.JoinHostPort(ip, strconv.Itoa(swarmPort))
 		if id, news := s.book.ban(addr); news {
 			s.log.Warn("peer banned: it sends corrupt data", keyPeer, id)
+			if s.cfg.Banned != nil {
+				s.cfg.Banned(id)
+			}
 		}
 	}
 }

@@ -40,6 +40,7 @@ type Options struct {
 	Dir              string
 	Upload, Download api.Rate
 	Logger           hclog.Logger
+	Banned           func(peerID string)
 }
 
 // Machine is one member of a world. It is closed when the test ends.
@@ -70,6 +71,7 @@ func (w *World) Join(peer p2p.Peer, o Options) *Machine {
 		Identify: identify,
 		Upload:   ratelimit.NewBucket(o.Upload),
 		Download: ratelimit.NewBucket(o.Download),
+		Banned:   o.Banned,
 		Logger:   o.Logger,
 	})
 	require.NoError(w.tb, err)
@@ -80,6 +82,18 @@ func (w *World) Join(peer p2p.Peer, o Options) *Machine {
 		Dir:      o.Dir,
 		Announce: w.Tracker.Announcer(peer, inner.Addr().String()),
 	}
+}
+
+// Listen returns a listener under a peer's certificate, for a test that speaks
+// the protocol itself, and announces it as having the whole payload.
+func (w *World) Listen(peer p2p.Peer, infoHash string) net.Listener {
+	w.tb.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test harness
+	require.NoError(w.tb, err)
+	w.tb.Cleanup(func() { _ = inner.Close() })
+	_, err = w.Tracker.Announcer(peer, inner.Addr().String())(w.tb.Context(), infoHash, 0)
+	require.NoError(w.tb, err)
+	return tls.NewListener(inner, w.ca.issue(w.tb, peer))
 }
 
 // Seed imports content under the torrent t and announces it. It does not check
