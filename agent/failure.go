@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 	"syscall"
 
@@ -46,6 +47,22 @@ func isDisk(err error) bool {
 	return false
 }
 
+// diskHint says what to do about a disk; empty for what is none's fault.
+func diskHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "; free disk on the machine, then: redflag commands retry (what was fetched is kept)"
+	case errors.Is(err, syscall.EROFS):
+		return "; the disk is mounted read-only: mount it writable, then: redflag commands retry (what was fetched is kept)"
+	case errors.Is(err, p2p.ErrDisk) && errors.Is(err, fs.ErrNotExist):
+		return "; the agent's data directory has lost files: look after its disk, then: redflag commands retry"
+	case errors.Is(err, p2p.ErrDisk):
+		return "; look after the disk, then: redflag commands retry (what was fetched is kept)"
+	default:
+		return ""
+	}
+}
+
 // lags reports whether a node that is merely behind the others could have
 // caused err: it has not seen the newest metadata yet.
 func lags(err error) bool {
@@ -54,9 +71,11 @@ func lags(err error) bool {
 
 // failureOf is what a report says of err.
 func failureOf(err error) *api.Failure {
+	hint := diskHint(err)
 	msg := err.Error()
-	if len(msg) > maxMessage {
-		msg = msg[:maxMessage]
+	if most := maxMessage - len(hint); len(msg) > most {
+		msg = msg[:most]
 	}
+	msg += hint
 	return &api.Failure{Class: classOf(err), Message: strings.ToValidUTF8(msg, "")}
 }

@@ -44,6 +44,7 @@ type field struct {
 	torrent p2p.Torrent
 	bound   time.Duration
 	races   int
+	trace   *trace // nil without
 }
 
 func newField(dir string, node netlab.Link, agents []netlab.Link, size int64) (*field, error) {
@@ -162,6 +163,11 @@ func (f *field) finish(node *process, agents []*process) (r result, err error) {
 		if err := a.tell("go"); err != nil {
 			return r, err
 		}
+	}
+	done := make(chan struct{})
+	defer close(done)
+	if f.trace != nil {
+		go f.trace.run(f, done)
 	}
 	times := make([]time.Duration, 0, len(agents))
 	var wasted int64

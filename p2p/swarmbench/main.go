@@ -41,6 +41,7 @@ type options struct {
 	runs   int
 	up     api.Rate
 	http   bool
+	trace  bool
 	dir    string
 }
 
@@ -74,6 +75,7 @@ func parse(args []string) (o options, err error) {
 	up := f.String("rate", "12mbit", "link of an agent, each way; the node has twice that")
 	f.IntVar(&o.runs, "runs", 1, "runs of each case")
 	f.BoolVar(&o.http, "http", true, "also measure plain HTTP from one server")
+	f.BoolVar(&o.trace, "trace", false, "print each second how far the uplinks are used")
 	f.StringVar(&o.dir, "dir", "", "where to work; default a temporary folder")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -125,6 +127,9 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 		return err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
+	if o.trace {
+		f.trace = &trace{node: node, agents: agents}
+	}
 	ways := []string{waySwarm}
 	if o.http {
 		ways = append(ways, wayHTTP)
