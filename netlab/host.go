@@ -27,7 +27,13 @@ func (h *Host) Do(f func() error) error { return within(h.NS, f) }
 func within(name string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
+		runtime.LockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			done <- err
+			return
+		}
+		defer home.Close()
 		done <- func() error {
 			ns, err := os.Open("/run/netns/" + name)
 			if err != nil {
@@ -39,6 +45,11 @@ func within(name string, f func() error) error {
 			}
 			return f()
 		}()
+		// The thread lives on: its end would be that of the processes which it
+		// started with a parent-death signal. One that cannot go home must end.
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
 	}()
 	return <-done
 }
