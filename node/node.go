@@ -276,9 +276,7 @@ func (n *Node) openSwarm() (err error) {
 		Dir: n.path("swarm"), Self: p2p.Peer{ID: n.cfg.ID, Region: n.cfg.Region, Node: true},
 		Listener: n.mesh.listener(pki.ALPNSwarm), Dial: n.mesh.dialer(pki.ALPNSwarm), Identify: identify,
 		Upload: n.uploadCap, Download: n.downloadCap, Logger: n.log,
-		Banned: func(peerID string) {
-			n.auditLater(context.Background(), "node "+n.cfg.ID, "refused: peer", peerID, "banned for corrupt data", "")
-		},
+		Banned: func(peerID string) { n.auditSelf("refused: peer", peerID+" is banned for corrupt data") },
 	})
 	if err != nil {
 		return fmt.Errorf("start swarm: %w", err)
