@@ -48,7 +48,7 @@ fmt: $(GOBIN)/golangci-lint ## Format every file
 bench: ## Run the benchmarks; ratios in one run count, single times do not
 	go test -run '^$$' -bench . -benchmem ./...
 
-bench-swarm: ## Race the swarm against the physical limit (root; ARGS="-agents 16 -runs 5")
+bench-swarm: ## Race the swarm against the physical limit, 15 minutes (root; ARGS="-agents 8,16,32 -mib 64,256 -links even -runs 5")
 	@CGO_ENABLED=0 go build -o bin/swarmbench ./p2p/swarmbench && bin/swarmbench $(ARGS)
 
 bench-consensus: ## Raw Raft against the queue, and a rollout to 100,000 agents, in one table

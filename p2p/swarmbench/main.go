@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -71,9 +72,9 @@ func parse(args []string) (o options, err error) {
 	f := flag.NewFlagSet("swarmbench", flag.ContinueOnError)
 	agents := f.String("agents", "8,16", "numbers of agents, comma separated")
 	sizes := f.String("mib", "64", "payload sizes in MiB")
-	mixes := f.String("links", "even", "even: all agents alike; mixed: half of them with a quarter of the uplink")
+	mixes := f.String("links", "even,mixed", "even: all agents alike; mixed: half of them with a quarter of the uplink")
 	up := f.String("rate", "12mbit", "link of an agent, each way; the node has twice that")
-	f.IntVar(&o.runs, "runs", 1, "runs of each case")
+	f.IntVar(&o.runs, "runs", 5, "runs of each case")
 	f.BoolVar(&o.http, "http", true, "also measure plain HTTP from one server")
 	f.BoolVar(&o.trace, "trace", false, "print each second how far the uplinks are used")
 	f.StringVar(&o.dir, "dir", "", "where to work; default a temporary folder")
@@ -134,6 +135,7 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 	if o.http {
 		ways = append(ways, wayHTTP)
 	}
+	var ratios, uploads []float64
 	for i := range o.runs {
 		for _, way := range ways {
 			if way == wayHTTP && i > 0 {
@@ -147,7 +149,17 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 				way, n, size>>20, mix, i+1, f.bound.Seconds(), r.makespan.Seconds(), r.ratio(f.bound), r.ratio(f.bound)*framing,
 				float64(r.median)/float64(f.bound), r.nodePayload, r.nodeWire, r.waste*100, r.cpu*100, r.rss>>20, r.complete, n)
 			_ = w.Flush()
+			if r.complete < n {
+				return fmt.Errorf("%d of %d agents are complete", r.complete, n)
+			}
+			if way == waySwarm {
+				ratios, uploads = append(ratios, r.ratio(f.bound)), append(uploads, r.nodePayload)
+			}
 		}
 	}
-	return nil
+	slices.Sort(ratios)
+	slices.Sort(uploads)
+	fmt.Fprintf(w, "%d agents, %d MiB, %s links: makespan/T_min median %.3f, worst %.3f; node/F median %.2f, worst %.2f\n",
+		n, size>>20, mix, ratios[len(ratios)/2], ratios[len(ratios)-1], uploads[len(uploads)/2], uploads[len(uploads)-1])
+	return w.Flush()
 }
