@@ -103,7 +103,8 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		trust: member,
 		id:    id.ID, version: a.cfg.Version, mesh: mesh, journal: journal, versions: store,
 		limits: limits, log: a.log, now: make(chan struct{}, 1), polled: make(chan struct{}), settings: known.Settings,
-		keep: func(l learnt) error { return l.save(a.learntPath()) },
+		keep:   func(l learnt) error { return l.save(a.learntPath()) },
+		swarms: (&accounts{swarm: swarm}).now,
 	}
 	poller.proved = func() {
 		if err := forgetStarts(a.cfg.DataDir); err != nil {

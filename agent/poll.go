@@ -44,6 +44,7 @@ type poller struct {
 	proved   func() // called with it
 	// readiness looks at the machine.
 	readiness func() *api.Readiness
+	swarms    func() []api.SwarmMember
 	trust     *membership
 
 	lastIndex uint64
@@ -176,7 +177,7 @@ func (p *poller) request() (req *api.PollRequest, more bool, err error) {
 		AgentVersion: p.version, Activity: activity, Installed: installed, Readiness: readiness,
 		Held: held, Reports: reports, Progress: progress,
 		LastIndex: p.lastIndex, SettingsVersion: p.settings.Version,
-		Trust: seen, Incidents: p.trust.pending(),
+		Trust: seen, Incidents: p.trust.pending(), Swarms: p.swarms(),
 	}, waiting == api.MaxReports || len(reports) < waiting, nil
 }
 

@@ -107,6 +107,8 @@ type PollRequest struct {
 	SettingsVersion uint64     `json:"settings_version"`
 	Trust           TrustSeen  `json:"trust,omitzero"`
 	Incidents       []Incident `json:"incidents,omitempty"`
+	// Swarms accounts for the payloads that moved lately.
+	Swarms []SwarmMember `json:"swarms,omitempty"`
 }
 
 // RejectedReport is a report that will never be accepted. The agent drops it.

@@ -61,6 +61,7 @@ type Node struct {
 	monitor                  healthMonitor
 	logs                     logs
 	presence                 *presence
+	swarms                   *swarms
 	tracker                  *p2p.Tracker
 	enrolments               *rate.Limiter
 	uploadCap                *ratelimit.Bucket
@@ -85,7 +86,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, startedAt: time.Now().UTC(),
-		presence: newPresence(), pace: newPace(), tracker: p2p.NewTracker(),
+		presence: newPresence(), swarms: newSwarms(), pace: newPace(), tracker: p2p.NewTracker(),
 		enrolments:   rate.NewLimiter(enrolmentsPerSecond, enrolmentsPerSecond),
 		uploadCap:    ratelimit.NewBucket(api.Unlimited),
 		siteDownload: ratelimit.NewBudget(), siteUpload: ratelimit.NewBudget(),
@@ -433,6 +434,7 @@ func (n *Node) sweep(ctx context.Context) error {
 		n.siteDownload.Sweep(time.Now())
 		n.siteUpload.Sweep(time.Now())
 		n.presence.sweep(time.Now())
+		n.swarms.sweep(time.Now())
 		n.pace.sweep(time.Now())
 		n.sweepUploads(time.Now())
 		select {

@@ -59,6 +59,7 @@ func (n *Node) poll(r *http.Request) (any, error) {
 		Version: req.AgentVersion, Installed: req.Installed, Progress: req.Progress, Readiness: req.Readiness,
 	}
 	defer func() { n.presence.put(seen) }()
+	n.swarms.take(id, req.Swarms, seen.LastPoll)
 	resp := api.PollResponse{Nodes: n.nodesFor(id.Region), Now: seen.LastPoll}
 	if err := n.tellTrust(r, id, &req, &resp); err != nil {
 		return nil, err
@@ -97,6 +98,7 @@ func checkPoll(agentID string, req *api.PollRequest) error {
 		{"held commands", len(req.Held), maxListed},
 		{"installed artifacts", len(req.Installed), maxListed},
 		{"incidents", len(req.Incidents), api.MaxIncidents},
+		{"swarms", len(req.Swarms), api.MaxSwarms},
 	} {
 		if list.have > list.most {
 			return api.Errorf(api.CodeInvalid, "%d %s are too many", list.have, list.name).WithHint("send %d at most", list.most)
@@ -110,6 +112,11 @@ func checkPoll(agentID string, req *api.PollRequest) error {
 			if len(b.Gate)+len(b.Reason) > maxReadinessText {
 				return api.Errorf(api.CodeInvalid, "the readiness is too long")
 			}
+		}
+	}
+	for _, s := range req.Swarms {
+		if len(s.Sources) > api.MaxSources || !validInfoHash(s.InfoHash) {
+			return api.Errorf(api.CodeInvalid, "the account of a swarm is not valid")
 		}
 	}
 	for _, p := range req.Progress {

@@ -37,6 +37,7 @@ func (n *Node) meshRoutes() http.Handler {
 	}
 	nodes("POST /v1/mesh/propose", n.forwarded)
 	nodes("POST /v1/mesh/presence", n.meshPresence)
+	nodes("GET /v1/mesh/swarms/{hash}", n.meshSwarm)
 	nodes("POST /v1/mesh/heard", n.meshHeard)
 	nodes("POST /v1/mesh/readiness", n.meshReadiness)
 	nodes("POST /v1/mesh/archive", n.meshArchive)
@@ -74,6 +75,7 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("GET /v1/rollouts", n.listRollouts)
 	operators("POST /v1/rollouts", n.createRollout)
 	operators("GET /v1/rollouts/{id}", n.showRollout)
+	operators("GET /v1/rollouts/{id}/swarm", n.showSwarm)
 	operators("POST /v1/rollouts/{id}/cancel", n.cancelRollout)
 	operators("POST /v1/rollouts/{id}/pause", n.pauseRollout)
 	operators("POST /v1/rollouts/{id}/resume", n.resumeRollout)

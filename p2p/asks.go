@@ -14,29 +14,30 @@ type asks struct {
 	peers map[*torrent.PeerConn]struct{}
 }
 
-// add takes up a connection and returns the limit that each has now.
-func (a *asks) add(c *torrent.PeerConn) int {
+// add takes up a connection and returns the limit that each has now, of budget
+// in all.
+func (a *asks) add(c *torrent.PeerConn, budget int) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.peers == nil {
 		a.peers = make(map[*torrent.PeerConn]struct{})
 	}
 	a.peers[c] = struct{}{}
-	return a.share()
+	return a.share(budget)
 }
 
-func (a *asks) remove(c *torrent.PeerConn) {
+func (a *asks) remove(c *torrent.PeerConn, budget int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, ok := a.peers[c]; ok {
 		delete(a.peers, c)
-		a.share()
+		a.share(budget)
 	}
 }
 
 // share needs mu.
-func (a *asks) share() int {
-	limit := max(leastRequests, askedAtOnce/max(1, len(a.peers)))
+func (a *asks) share(budget int) int {
+	limit := max(leastRequests, budget/max(1, len(a.peers)))
 	for c := range a.peers {
 		c.PeerMaxRequests = limit
 	}

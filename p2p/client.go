@@ -8,6 +8,8 @@ import (
 	"github.com/anacrolix/torrent/metainfo"
 	pp "github.com/anacrolix/torrent/peer_protocol"
 	"golang.org/x/time/rate"
+
+	"redflag/api"
 )
 
 const (
@@ -17,9 +19,15 @@ const (
 	// duplicates rare: with 16 peers, 4 of each wasted 1 % and 8 wasted 2 %.
 	askedAtOnce   = 64
 	leastRequests = 4
+	// askedTime is how much of a download cap may be asked for ahead: what is on
+	// the way when a machine dies comes again.
+	askedTime = 50 * time.Millisecond
+	fewAsked  = 8
 	// farRequests is the same for a peer of another region: the round trip is
 	// long, and sources are few.
 	farRequests = 128
+	// blockSize is the unit of a request, in bytes.
+	blockSize = 16 << 10
 	// keepAlive is how long a connection that is of use stays silent. It is
 	// short because v1.61.0 can lose the wake-up of a connection's writer, and
 	// sends no requests then before the next keep-alive (32 bytes on the wire).
@@ -97,7 +105,7 @@ func (s *Swarm) onExtendedHandshake(c *torrent.PeerConn, m *pp.ExtendedHandshake
 	sh := s.share(c.Torrent().InfoHash())
 	limit := farRequests
 	if peer, ok := s.book.peer(c.RemoteAddr.String()); ok && peer.Region == s.cfg.Self.Region && sh != nil {
-		limit = sh.asks.add(c)
+		limit = sh.asks.add(c, s.askBudget())
 	}
 	if m.Reqq <= 0 || m.Reqq > limit {
 		m.Reqq = limit
@@ -107,10 +115,19 @@ func (s *Swarm) onExtendedHandshake(c *torrent.PeerConn, m *pp.ExtendedHandshake
 	}
 }
 
+// askBudget is how many blocks may be asked of all peers of the region together.
+func (s *Swarm) askBudget() int {
+	if s.cfg.Download == nil || s.cfg.Download.Rate() == api.Unlimited {
+		return askedAtOnce
+	}
+	ahead := s.cfg.Download.Rate().BytesPerSecond() * askedTime.Seconds() / blockSize
+	return min(askedAtOnce, max(fewAsked, int(ahead)))
+}
+
 func (s *Swarm) onPeerClosed(c *torrent.PeerConn) {
 	if t := c.Torrent(); t != nil {
 		if sh := s.share(t.InfoHash()); sh != nil {
-			sh.asks.remove(c)
+			sh.asks.remove(c, s.askBudget())
 			sh.stalls.forget(c.RemoteAddr.String())
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"redflag/api"
 )
 
 const (
@@ -24,18 +26,21 @@ type ledger struct {
 	pending map[int]map[Peer]int64 // by piece
 	records map[string]*record     // by peer ID
 	until   time.Time              // the end of the present suspect's probation
+	began   time.Time
+	last    time.Time // when a piece was verified last, zero before
 	sums    Stats
 }
 
 // record is what a peer's bytes came to.
 type record struct {
 	id       string
+	node     bool
 	verified int64 // bytes
 	corrupt  int   // pieces
 }
 
 func newLedger(self Peer) *ledger {
-	return &ledger{self: self, pending: make(map[int]map[Peer]int64), records: make(map[string]*record)}
+	return &ledger{self: self, began: time.Now(), pending: make(map[int]map[Peer]int64), records: make(map[string]*record)}
 }
 
 func (l *ledger) record(id string) *record {
@@ -63,8 +68,14 @@ func (l *ledger) received(piece int, from Peer, n int64) {
 func (l *ledger) verified(piece int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.last = time.Now()
 	for from, n := range l.pending[piece] {
-		l.record(from.ID).verified += n
+		r := l.record(from.ID)
+		r.node = from.Node
+		r.verified += n
+		if from.Near {
+			l.sums.FromSite += n
+		}
 		if from.Node {
 			l.sums.FromNodes += n
 		} else {
@@ -112,9 +123,25 @@ func worse(a, b *record) bool {
 	return cmp.Or(cmp.Compare(a.verified, b.verified), cmp.Compare(b.corrupt, a.corrupt), cmp.Compare(a.id, b.id)) < 0
 }
 
-// totals returns the sums so far.
-func (l *ledger) totals() Stats {
+// totals returns the sums so far. Whole is whether nothing is missing.
+func (l *ledger) totals(whole bool) Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sums
+	sums := l.sums
+	for _, r := range l.records {
+		if r.verified > 0 {
+			sums.Sources = append(sums.Sources, api.SwarmSource{ID: r.id, Node: r.node, Bytes: r.verified})
+		}
+	}
+	slices.SortFunc(sums.Sources, func(a, b api.SwarmSource) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.ID, b.ID))
+	})
+	sums.Sources = sums.Sources[:min(len(sums.Sources), api.MaxSources)]
+	switch {
+	case !whole:
+		sums.Took = time.Since(l.began)
+	case !l.last.IsZero():
+		sums.Took = l.last.Sub(l.began)
+	}
+	return sums
 }

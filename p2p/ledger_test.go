@@ -27,7 +27,7 @@ func TestLedgerSetsTheLikelyLiarAside(t *testing.T) {
 	_, suspect = l.corrupt(2)
 	require.Empty(t, suspect, "one at a time")
 
-	sums := l.totals()
+	sums := l.totals(false)
 	require.EqualValues(t, 10, sums.FromPeers)
 	require.EqualValues(t, 5, sums.FromNodes)
 	require.EqualValues(t, 5, sums.FromOtherRegions)

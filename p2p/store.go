@@ -124,6 +124,9 @@ func (s *store) prepare(h metainfo.Hash, length, pieceLength int64) (*payload, e
 	if err == nil {
 		err = p.create()
 	}
+	if err == nil && p.info != nil {
+		err = p.recover(info.hashes)
+	}
 	if err != nil {
 		p.close()
 		return nil, err
