@@ -3,9 +3,9 @@ package api
 import "time"
 
 const (
-	// MaxSwarms is how many payloads one poll gives an account of, and
-	// MaxSources how many peers an account names.
-	MaxSwarms  = 4
+	// MaxSwarms is how many payloads one poll gives an account of.
+	MaxSwarms = 4
+	// MaxSources is how many peers an account names.
 	MaxSources = 16
 )
 

@@ -126,8 +126,12 @@ func shares(b api.SwarmBytes) string {
 		name string
 		n    int64
 	}{
-		{"same site", b.Site}, {"same region", b.Region}, {"nodes", b.Node}, {"other regions", b.OtherRegions},
-		{"twice", b.Wasted}, {"corrupt", b.Corrupt},
+		{"same site", b.Site},
+		{"same region", b.Region},
+		{"nodes", b.Node},
+		{"other regions", b.OtherRegions},
+		{"twice", b.Wasted},
+		{"corrupt", b.Corrupt},
 	} {
 		parts = append(parts, fmt.Sprintf("%s %.1f %%", p.name, float64(p.n)/float64(sum)*100))
 	}
