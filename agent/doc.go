@@ -15,6 +15,7 @@
 //	journal.db            commands, and reports that no node has taken yet
 //	learnt.json           nodes and settings of the last poll
 //	swarm/                payloads as the swarm keeps them
+//	contents/             payloads that a delta made, where nothing else has them
 //	artifacts/<name>/     versions/<version>/…, and the symlink current
 //	starts                how often an updated agent began without a poll
 //	prove.json            the poll that a new binary makes to show that it can

@@ -55,6 +55,7 @@ type executor struct {
 	engine   *install.Engine
 	targets  targets
 	payloads payloads
+	contents *contents
 	log      hclog.Logger
 	wake     chan struct{} // there may be a command
 	ended    func()        // a command has ended
@@ -78,6 +79,7 @@ type executor struct {
 func newExecutor(j *journal, v *install.Store, t targets, p payloads, log hclog.Logger, ended func()) *executor {
 	return &executor{
 		journal: j, versions: v, engine: &install.Engine{Store: v}, targets: t, payloads: p, log: log, ended: ended,
+		contents: &contents{versions: v, payloads: p},
 		wake:     make(chan struct{}, 1),
 		system:   &system.System{},
 		refused:  func(api.Incident) {},

@@ -9,6 +9,8 @@ import (
 	"redflag/api"
 	"redflag/p2p"
 	"redflag/payload/archive"
+	"redflag/payload/delta"
+	"redflag/payload/pack"
 	"redflag/trust"
 )
 
@@ -30,6 +32,7 @@ func classOf(err error) api.ErrorClass {
 	for _, refusal := range []error{
 		trust.ErrSignature, trust.ErrRollback, trust.ErrExpired, trust.ErrUnknownTarget,
 		trust.ErrLength, trust.ErrHash, trust.ErrMalformed, trust.ErrWrongMachine, p2p.ErrInfoMismatch, archive.ErrUnsafe, archive.ErrTooLarge, archive.ErrFormat,
+		pack.ErrFormat, pack.ErrLength, delta.ErrFormat, delta.ErrVersions,
 	} {
 		if errors.Is(err, refusal) {
 			return api.ErrorVerify

@@ -46,17 +46,39 @@ func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) err
 		return err
 	}
 	if order == 0 {
-		if target.SHA256 != cur.SHA256 {
+		if _, signed := target.Content(); signed != cur.SHA256 {
 			return api.Failf(api.ErrorVerify, "%s %s is installed with other content than was signed", cmd.Artifact, cur.Version)
 		}
 		log.Info("version is installed already")
 		e.tidy(log, cmd.Artifact)
 		return nil
 	}
-	if err := e.download(ctx, log, en, target); err != nil {
+	record, err := e.obtain(ctx, log, en, target, cur)
+	if err != nil {
 		return err
 	}
-	return e.put(ctx, log, en, target, cur)
+	return e.put(ctx, log, en, record, cur)
+}
+
+// obtain fetches what target names, by the shortest way that works, and
+// returns how it can be had from now on.
+func (e *executor) obtain(ctx context.Context, log hclog.Logger, en *entry, target trust.Target, cur *install.Record) (install.Record, error) {
+	record := recordOf(target)
+	if d, ok := e.deltaFor(ctx, log, target, cur); ok {
+		err := e.byDelta(ctx, log, en, d, cur)
+		if err == nil {
+			record.InfoHash, record.Coding = d.Custom.InfoHash, d.Custom.Coding
+			return record, nil
+		}
+		if ctx.Err() != nil {
+			return record, context.Cause(ctx)
+		}
+		log.Warn("delta not used, the whole payload is fetched", "from_version", cur.Version, telemetry.KeyError, err)
+		if err := e.payloads.remove(d.Custom.InfoHash); err != nil {
+			log.Warn("delta not removed", telemetry.KeyError, err)
+		}
+	}
+	return record, e.download(ctx, log, en, target)
 }
 
 // verify returns the signed target that the command names.
@@ -97,12 +119,15 @@ func (e *executor) download(ctx context.Context, log hclog.Logger, en *entry, t 
 		}
 		return err
 	})
+	if length, _ := t.Content(); err == nil {
+		before.Saved = max(0, length-t.Length)
+	}
 	en.Transfer = before
 	if err != nil {
 		return err
 	}
 	log.Info("payload downloaded", "length", t.Length, "from_peers", before.FromPeers,
-		"from_nodes", before.FromNodes, "took", time.Since(began).Round(time.Millisecond).String())
+		"from_nodes", before.FromNodes, "from_fallback", before.FromFallback, "saved", before.Saved, "took", time.Since(began).Round(time.Millisecond).String())
 	return e.journal.note(en)
 }
 
@@ -139,17 +164,19 @@ func sum(before, now api.Transfer) api.Transfer {
 	now.FromPeers += before.FromPeers
 	now.FromNodes += before.FromNodes
 	now.ToPeers += before.ToPeers
+	now.FromOtherRegions += before.FromOtherRegions
+	now.FromFallback += before.FromFallback
 	return now
 }
 
 // put has the engine install what was downloaded: it copies the payload out of
 // the swarm's store, which anything on this machine may have touched, and only
 // the signed bytes get any further.
-func (e *executor) put(ctx context.Context, log hclog.Logger, en *entry, t trust.Target, cur *install.Record) error {
+func (e *executor) put(ctx context.Context, log hclog.Logger, en *entry, record install.Record, cur *install.Record) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	en.Install = &install.Progress{New: recordOf(t), Old: cur}
+	en.Install = &install.Progress{New: record, Old: cur}
 	return e.carryOut(ctx, log, en)
 }
 
@@ -161,7 +188,7 @@ func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) er
 	job := &install.Job{
 		Progress: *en.Install, Log: log,
 		Fill: func(w io.Writer) error {
-			src, err := e.payloads.open(r.InfoHash)
+			src, err := e.contents.open(&r)
 			if err != nil {
 				return err
 			}
@@ -185,7 +212,7 @@ func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) er
 	}
 	if c := classOf(err); err != nil && (c == api.ErrorVerify || c == api.ErrorDisk) {
 		// A payload that is not what was signed must not be served to others.
-		if err := e.payloads.remove(r.InfoHash); err != nil {
+		if err := errors.Join(e.payloads.remove(r.InfoHash), e.contents.remove(&r)); err != nil {
 			log.Warn("payload not removed", telemetry.KeyError, err)
 		}
 	}
@@ -206,9 +233,10 @@ func phaseOf(s install.Stage) api.Phase {
 }
 
 func recordOf(t trust.Target) install.Record {
+	length, sum := t.Content()
 	return install.Record{
 		Name: t.Custom.Name, Version: t.Custom.Version, FileName: t.Custom.FileName,
-		Length: t.Length, SHA256: t.SHA256, InfoHash: t.Custom.InfoHash, Install: t.Custom.Install,
+		Length: length, SHA256: sum, InfoHash: t.Custom.InfoHash, Coding: t.Custom.Coding, Install: t.Custom.Install,
 	}
 }
 
@@ -220,7 +248,7 @@ func (e *executor) tidy(log hclog.Logger, name string) {
 	}
 	keep, err := e.versions.Payloads()
 	if err == nil {
-		err = e.payloads.retain(keep)
+		err = errors.Join(e.payloads.retain(keep), e.contents.retain())
 	}
 	if err != nil {
 		log.Warn("old payloads not removed", telemetry.KeyError, err)

@@ -16,10 +16,78 @@ type Artifact struct {
 	PublishedBy string    `json:"published_by,omitempty" cbor:"8,keyasint,omitempty"`
 	// OriginNode is the node that took the upload, the first seed.
 	OriginNode string `json:"origin_node" cbor:"9,keyasint"`
+	// Coding says what Length and SHA256 become on a machine; nil if that is
+	// the same.
+	Coding *Coding `json:"coding,omitempty" cbor:"10,keyasint,omitempty"`
+	// Deltas are shorter ways to this version from earlier ones.
+	Deltas []Delta `json:"deltas,omitempty" cbor:"11,keyasint,omitempty"`
+}
+
+// Content returns the length and the SHA-256 of what machines install.
+func (a *Artifact) Content() (length int64, sha256 string) {
+	if a.Coding != nil {
+		return a.Coding.Length, a.Coding.SHA256
+	}
+	return a.Length, a.SHA256
+}
+
+// OfDelta is what nodes place and list for one of a's deltas: as if it were
+// the artifact's payload.
+func (a *Artifact) OfDelta(d Delta) Artifact {
+	out := *a
+	out.Length, out.SHA256, out.InfoHash, out.PieceLength = d.Length, d.SHA256, d.InfoHash, d.PieceLength
+	out.Coding, out.Deltas = nil, nil
+	return out
+}
+
+// Delta is a patch that makes an artifact's version of an earlier one. It is
+// signed as a target of its own, at DeltaPath.
+type Delta struct {
+	FromVersion string `json:"from_version" cbor:"1,keyasint"`
+	FromSHA256  string `json:"from_sha256" cbor:"2,keyasint"`
+	Length      int64  `json:"length" cbor:"3,keyasint"`
+	SHA256      string `json:"sha256" cbor:"4,keyasint"` // of the patch
+	InfoHash    string `json:"info_hash" cbor:"5,keyasint"`
+	PieceLength int64  `json:"piece_length" cbor:"6,keyasint"`
+}
+
+// MaxDeltas bounds the deltas to one version.
+const MaxDeltas = 32
+
+// CodingMethod is how a payload is made smaller on the way.
+type CodingMethod string
+
+// The methods.
+const (
+	CodingZstd  CodingMethod = "zstd"  // RFC 8878, with a window of 8 MiB at most
+	CodingDelta CodingMethod = "delta" // a patch against an earlier version, package delta
+)
+
+// Coding says what becomes of a target's bytes before they are installed. It
+// is signed, so that nothing is unpacked beyond what the operator measured.
+type Coding struct {
+	Method CodingMethod `json:"method" cbor:"1,keyasint"`
+	Length int64        `json:"length" cbor:"2,keyasint"` // of the payload as it is installed
+	SHA256 string       `json:"sha256" cbor:"3,keyasint"` // of the same, lower-case hex
+	// From is what a delta starts from.
+	From *CodingFrom `json:"from,omitempty" cbor:"4,keyasint,omitempty"`
+}
+
+// CodingFrom is the installed payload that a delta needs.
+type CodingFrom struct {
+	Version string `json:"version" cbor:"1,keyasint"`
+	Length  int64  `json:"length" cbor:"2,keyasint"`
+	SHA256  string `json:"sha256" cbor:"3,keyasint"`
 }
 
 // TargetPath names the artifact in the TUF repository.
 func TargetPath(name, version string) string { return name + "/" + version }
+
+// DeltaPath names the patch to a version from the payload with this SHA-256.
+// No version contains the sign between the two.
+func DeltaPath(name, version, fromSHA256 string) string {
+	return TargetPath(name, version) + "~" + fromSHA256
+}
 
 // TargetCustom is the signed custom field of a TUF target. It ties the swarm
 // to the signature: the info hash is believed because the target is signed.
@@ -31,6 +99,8 @@ type TargetCustom struct {
 	PieceLength int64  `json:"piece_length"`
 	// Install says how the payload is put on a machine; nil for a plain file.
 	Install *Install `json:"install,omitempty"`
+	// Coding says how the payload is made from the target; nil if it is it.
+	Coding *Coding `json:"coding,omitempty"`
 	// For says which machines may install it; nil for all.
 	For *TargetFor `json:"for,omitempty"`
 }

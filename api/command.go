@@ -184,6 +184,11 @@ type Transfer struct {
 	// FromOtherRegions is the part of FromPeers and FromNodes that crossed
 	// from another region.
 	FromOtherRegions int64 `json:"from_other_regions" cbor:"6,keyasint"`
+	// FromFallback came from nodes over HTTPS, and is no part of the others.
+	FromFallback int64 `json:"from_fallback,omitempty" cbor:"7,keyasint,omitempty"`
+	// Saved is by how much what was fetched is shorter than the payload, because
+	// it was packed or a delta.
+	Saved int64 `json:"saved,omitempty" cbor:"8,keyasint,omitempty"`
 }
 
 // Command is one agent's share of a rollout, as an agent gets it and as an

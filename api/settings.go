@@ -45,6 +45,11 @@ const (
 	SettingAgentSchedule   SettingKey = "agent.schedule"
 	SettingNodeSchedule    SettingKey = "node.schedule"
 	SettingPayloadMax      SettingKey = "payload.max_size"
+	SettingPublishLevel    SettingKey = "publish.zstd_level"
+	SettingPublishDeltas   SettingKey = "publish.deltas"
+	SettingNodeRanges      SettingKey = "node.payload_ranges"
+	SettingFallbackAfter   SettingKey = "agent.fallback_after"
+	SettingFallbackRate    SettingKey = "agent.fallback_rate"
 	SettingPromoteAfter    SettingKey = "cluster.promote_after"
 	SettingLeaderRegion    SettingKey = "cluster.leader_region"
 	SettingLeaderAfter     SettingKey = "cluster.leader_after"
@@ -162,6 +167,11 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingAgentSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeAgent, Description: "caps of each agent by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingNodeSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeNode, Description: "caps of each node by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},
+	{Key: SettingPublishLevel, Type: SettingInt, Default: "3", Min: "0", Max: "22", Scope: ScopeCluster, Description: "zstd level at which redflag publish packs payloads and deltas; 0 sends them as they are"},
+	{Key: SettingPublishDeltas, Type: SettingInt, Default: "1", Min: "0", Max: "32", Scope: ScopeCluster, Unit: "versions", Description: "how many of the newest versions redflag publish makes deltas from, where they are smaller"},
+	{Key: SettingNodeRanges, Type: SettingInt, Default: "16", Min: "0", Max: "10000", Scope: ScopeNode, Unit: "requests", Description: "payload ranges that a node serves over HTTPS at once to agents that the swarm does not serve; 0 serves none"},
+	{Key: SettingFallbackAfter, Type: SettingDuration, Default: "15s", Min: "0s", Max: "24h", Scope: ScopeAgent, Description: "how long the swarm may be slower than agent.fallback_rate before an agent fetches from its node over HTTPS besides; 0s for never"},
+	{Key: SettingFallbackRate, Type: SettingRate, Default: "256kbit", Min: "8kbit", Max: "1gbit", Scope: ScopeAgent, Description: "rate below which the swarm is too slow for an agent, or half of the agent's cap if that is less"},
 	{Key: SettingPromoteAfter, Type: SettingDuration, Default: "10s", Min: "0s", Max: "1h", Scope: ScopeCluster, Description: "how long a new node must be healthy and caught up before it votes"},
 	{Key: SettingLeaderRegion, Type: SettingText, Default: "", Scope: ScopeCluster, Description: "region that the leader should be in; empty for any", Check: checkRegionOrNone},
 	{Key: SettingLeaderAfter, Type: SettingDuration, Default: "60s", Min: "0s", Max: "24h", Scope: ScopeCluster, Description: "how long a voter of that region must be healthy before it is made leader"},

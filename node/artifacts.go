@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -159,16 +161,14 @@ func (n *Node) publish(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.CodeConflict, "%s %s is published already, with other content", req.Name, req.Version).
 			WithHint("give it a new version")
 	}
-	if err := n.seedUpload(target); err != nil {
-		return nil, err
+	artifact, ours := n.artifactOf(target, summary)
+	for _, t := range ours {
+		if err := n.seedUpload(t); err != nil {
+			return nil, err
+		}
 	}
-	if exists { // once more, perhaps because the first seed was lost
+	if exists && !addsDeltas(known, artifact) { // once more, perhaps because the first seed was lost
 		return known, nil
-	}
-	artifact := api.Artifact{
-		Name: req.Name, Version: req.Version, Length: target.Length, SHA256: target.SHA256,
-		InfoHash: target.Custom.InfoHash, PieceLength: target.Custom.PieceLength,
-		PublishedAt: time.Now().UTC(), OriginNode: n.cfg.ID,
 	}
 	err = n.signAndPropose(r.Context(), req.Targets, func(m signedMetadata) (state.EntryType, any) {
 		return state.TypePublishArtifact, state.PublishArtifact{
@@ -183,6 +183,35 @@ func (n *Node) publish(r *http.Request) (any, error) {
 	telemetry.For(r.Context(), n.log).Info("artifact published", "artifact", req.Name, "version", req.Version,
 		"length", target.Length, "sha256", target.SHA256, "info_hash", target.Custom.InfoHash)
 	return artifact, nil
+}
+
+// artifactOf is what target and the deltas that were signed for it become.
+// ours are all of these targets.
+func (n *Node) artifactOf(target trust.Target, signed trust.TargetsSummary) (a api.Artifact, ours []trust.Target) {
+	a = api.Artifact{
+		Name: target.Custom.Name, Version: target.Custom.Version, Length: target.Length, SHA256: target.SHA256,
+		InfoHash: target.Custom.InfoHash, PieceLength: target.Custom.PieceLength, Coding: target.Custom.Coding,
+		PublishedAt: time.Now().UTC(), OriginNode: n.cfg.ID,
+	}
+	ours = append(ours, target)
+	for _, t := range signed.Targets {
+		c := t.Custom.Coding
+		if c == nil || c.From == nil || !t.DeltaOf(&target, c.From.SHA256) || len(a.Deltas) == api.MaxDeltas {
+			continue
+		}
+		ours = append(ours, t)
+		a.Deltas = append(a.Deltas, api.Delta{
+			FromVersion: c.From.Version, FromSHA256: c.From.SHA256, Length: t.Length, SHA256: t.SHA256,
+			InfoHash: t.Custom.InfoHash, PieceLength: t.Custom.PieceLength,
+		})
+	}
+	slices.SortFunc(a.Deltas, func(x, y api.Delta) int { return cmp.Compare(x.FromSHA256, y.FromSHA256) })
+	return a, ours
+}
+
+// addsDeltas reports whether next has deltas that known has not.
+func addsDeltas(known, next api.Artifact) bool {
+	return slices.ContainsFunc(next.Deltas, func(d api.Delta) bool { return !slices.Contains(known.Deltas, d) })
 }
 
 // checkTargets verifies an operator's targets metadata before it is let in.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -68,11 +67,13 @@ func requestDetail(r *http.Request) string {
 	return detail
 }
 
+// cut bounds a text, and makes one of what is none: a body may be any bytes,
+// and an entry with a text that is not UTF-8 could not be applied.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
-		return s
+		return strings.ToValidUTF8(s, "\uFFFD")
 	}
-	return string(bytes.ToValidUTF8([]byte(s[:limit]), nil)) + "…"
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
 
 // audit appends to the replicated log, and to this node's own, of which other

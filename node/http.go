@@ -44,6 +44,7 @@ type rawAnswer struct {
 type stream struct {
 	name  string // of a file, for a browser
 	size  int64
+	part  string // Content-Range, where it is a part of something
 	write func(io.Writer) error
 	close func() error
 }
@@ -58,7 +59,12 @@ func (s stream) send(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", "attachment; filename="+strconv.Quote(s.name))
 	w.Header().Set("Content-Length", strconv.FormatInt(s.size, 10))
-	w.WriteHeader(http.StatusOK)
+	status := http.StatusOK
+	if s.part != "" {
+		w.Header().Set("Content-Range", s.part)
+		status = http.StatusPartialContent
+	}
+	w.WriteHeader(status)
 	return errors.Join(s.write(w), s.close())
 }
 

@@ -65,6 +65,7 @@ type Node struct {
 	tracker                  *p2p.Tracker
 	enrolments               *rate.Limiter
 	uploadCap                *ratelimit.Bucket
+	ranges                   ranges // of payloads, that agents are being served
 	siteDownload, siteUpload *ratelimit.Budget
 	downloadCap              *ratelimit.Bucket
 	pace                     *pace
@@ -360,6 +361,7 @@ func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) e
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    n.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnContext: withWire,
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()

@@ -69,12 +69,22 @@ func (p *payloads) wanted(infoHash string) bool {
 	return ok
 }
 
+// artifact returns the artifact of an info hash that is wanted.
+func (p *payloads) artifact(infoHash string) api.Artifact {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[infoHash]
+}
+
 func (p *payloads) refresh() {
 	artifacts := p.node.state().Artifacts()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, a := range artifacts {
 		p.known[a.InfoHash] = a
+		for _, d := range a.Deltas {
+			p.known[d.InfoHash] = a.OfDelta(d)
+		}
 	}
 }
 

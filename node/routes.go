@@ -26,6 +26,8 @@ func (n *Node) meshRoutes() http.Handler {
 	agents("POST /v1/agents/{id}/poll", n.poll)
 	agents("POST /v1/agents/{id}/logs", n.takeLogs)
 	agents("POST /v1/swarm/{hash}/announce", n.announce)
+	agents("GET /v1/swarm/{hash}/data", n.dataRange)
+	agents("GET /v1/swarm/{hash}/info", n.info)
 
 	members := func(pattern string, h handler) {
 		mux.Handle(pattern, n.serve(api.MaxBody, n.asMember(h, pki.RoleAgent, pki.RoleNode)))
@@ -71,6 +73,7 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("GET /v1/pool/tasks", n.listPoolTasks)
 	operators("POST /v1/pool/tasks", n.createPoolTask)
 	operators("GET /v1/artifacts", n.listArtifacts)
+	operators("GET /v1/swarm/{hash}/data", n.data)
 	operators("POST /v1/artifacts", n.publish)
 	operators("GET /v1/rollouts", n.listRollouts)
 	operators("POST /v1/rollouts", n.createRollout)

@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -206,4 +208,14 @@ func TestRollCA(t *testing.T) {
 	var renewed api.RenewResponse
 	require.NoError(t, r.stranger().Do(ctx, http.MethodPost, "/v1/enrol/renew", api.RenewRequest{AgentID: "a1", CSR: csr}, &renewed))
 	require.NoError(t, creds.Renew(renewed.Certificate, renewed.Authorities))
+}
+
+// A small upload stands in the audit log, and may be any bytes: the entry must
+// be one that every node can apply.
+func TestAuditOfBinaryUpload(t *testing.T) {
+	r := start(t)
+	payload := []byte{0xff, 0xfe, 0x00, 0xc3}
+	sum := sha256.Sum256(payload)
+	require.NoError(t, r.operator.Upload(t.Context(), "/v1/uploads/"+hex.EncodeToString(sum[:]), bytes.NewReader(payload), int64(len(payload)), nil))
+	require.NoError(t, r.operator.Do(t.Context(), http.MethodPatch, "/v1/settings", map[string]any{"values": map[string]string{"debug": "true"}}, nil), "the state machine goes on")
 }

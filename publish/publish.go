@@ -14,7 +14,7 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"redflag/api"
@@ -35,7 +35,10 @@ type Step string
 
 // The steps, in order.
 const (
+	StepPack   Step = "pack"
 	StepHash   Step = "hash"
+	StepFetch  Step = "fetch" // an earlier version, to make a delta from
+	StepDelta  Step = "delta"
 	StepUpload Step = "upload"
 	StepSign   Step = "sign"
 )
@@ -48,6 +51,15 @@ type Publisher struct {
 	Dir string
 	// For says which machines may install it; nil for all. It is signed.
 	For *api.TargetFor
+	// Level is the zstd level for payloads and deltas, 0 to pack nothing.
+	Level int
+	// DeltaFrom names versions to make deltas from, and Deltas how many of the
+	// newest earlier ones besides.
+	DeltaFrom []string
+	Deltas    int
+	// Cache is a folder for what is made and fetched on the way; empty for the
+	// system's.
+	Cache string
 	// Progress is told how far a step is, in bytes; nil to not be told.
 	Progress func(step Step, done, total int64)
 }
@@ -83,7 +95,8 @@ func InitTrust(ctx context.Context, client *api.Client, dir string, plan signing
 
 // File publishes the file at path as version of name. how says how agents
 // install it; nil means as a plain file. What an archive unpacks to is measured
-// here, and signed.
+// here, and signed. The payload is packed, and deltas are published beside it,
+// where that makes the way shorter.
 func (p *Publisher) File(ctx context.Context, path, name, version string, how *api.Install) (api.Artifact, error) {
 	if err := errors.Join(api.CheckID("artifact", name), api.CheckID("version", version), trust.CheckVersion(version)); err != nil {
 		return api.Artifact{}, err
@@ -98,15 +111,21 @@ func (p *Publisher) File(ctx context.Context, path, name, version string, how *a
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	target, err := p.describe(path, name, version)
+	work, err := os.MkdirTemp(p.Cache, "redflag-publish-*")
+	if err != nil {
+		return api.Artifact{}, fmt.Errorf("make a folder to work in: %w", err)
+	}
+	defer os.RemoveAll(work) //nolint:errcheck // a leftover in the system's folder for such
+	parts, err := p.parts(ctx, work, path, name, version, how)
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	target.Custom.Install, target.Custom.For = how, p.For
-	if err := p.upload(ctx, path, target); err != nil {
-		return api.Artifact{}, err
+	for _, part := range parts {
+		if err := p.upload(ctx, part.path, part.target); err != nil {
+			return api.Artifact{}, err
+		}
 	}
-	return p.sign(ctx, target)
+	return p.sign(ctx, targetsOf(parts))
 }
 
 // measured completes how with what the archive at path unpacks to.
@@ -138,13 +157,9 @@ func (p *Publisher) describe(path, name, version string) (trust.Target, error) {
 	if err != nil {
 		return trust.Target{}, fmt.Errorf("hash %s: %w", path, err)
 	}
-	fileName := filepath.Base(path)
-	if !api.ValidID(fileName) {
-		fileName = name
-	}
 	return trust.Target{
 		Path: api.TargetPath(name, version), Length: length, SHA256: hex.EncodeToString(sum.Sum(nil)),
-		Custom: api.TargetCustom{Name: name, Version: version, FileName: fileName, InfoHash: t.InfoHash, PieceLength: t.PieceLength},
+		Custom: api.TargetCustom{Name: name, Version: version, InfoHash: t.InfoHash, PieceLength: t.PieceLength},
 	}, nil
 }
 
@@ -193,24 +208,25 @@ func (p *Publisher) send(ctx context.Context, r io.Reader, t trust.Target) error
 	return nil
 }
 
-// sign adds the target to the targets metadata in force and publishes it. The
-// keys' own record moves on only once the cluster has acknowledged.
-func (p *Publisher) sign(ctx context.Context, t trust.Target) (api.Artifact, error) {
+// sign adds the targets to the metadata in force and publishes it; the first
+// is the artifact's own. The keys' own record moves on only once the cluster
+// has acknowledged.
+func (p *Publisher) sign(ctx context.Context, ts []trust.Target) (api.Artifact, error) {
 	for try := 1; ; try++ {
 		p.progress(StepSign, 0, 1)
 		current, err := p.currentTargets(ctx)
 		if err != nil {
 			return api.Artifact{}, err
 		}
-		targets, err := p.signed(current, t)
+		targets, err := p.signed(current, ts)
 		if errors.Is(err, signing.ErrIncomplete) {
-			return api.Artifact{}, p.stage(targets, t, err)
+			return api.Artifact{}, p.stage(targets, ts[0], err)
 		}
 		if err != nil {
 			return api.Artifact{}, err
 		}
 		var a api.Artifact
-		req := api.PublishRequest{Name: t.Custom.Name, Version: t.Custom.Version, Targets: targets}
+		req := api.PublishRequest{Name: ts[0].Custom.Name, Version: ts[0].Custom.Version, Targets: targets}
 		err = p.Client.Do(ctx, http.MethodPost, "/v1/artifacts", req, &a)
 		if api.CodeOf(err) == api.CodeConflict && try < signTries {
 			continue
@@ -223,19 +239,19 @@ func (p *Publisher) sign(ctx context.Context, t trust.Target) (api.Artifact, err
 	}
 }
 
-// signed returns targets metadata that names t: the one in force if it does so
-// already, because the payload was published before, else a new one.
-func (p *Publisher) signed(current []byte, t trust.Target) ([]byte, error) {
+// signed returns targets metadata that names ts: the one in force if it does so
+// already, because they were published before, else a new one.
+func (p *Publisher) signed(current []byte, ts []trust.Target) ([]byte, error) {
 	if current != nil {
 		in, err := trust.CheckTargets(p.Keys.Root(), current, time.Now())
-		if err == nil && t.Equal(in.Targets[t.Path]) {
+		if err == nil && !slices.ContainsFunc(ts, func(t trust.Target) bool { return !t.Equal(in.Targets[t.Path]) }) {
 			return current, nil
 		}
 	}
-	targets, err := p.Keys.AddTarget(current, t, time.Now())
+	targets, err := p.Keys.AddTargets(current, ts, time.Now())
 	if errors.Is(err, signing.ErrTargetExists) {
-		return nil, api.Errorf(api.CodeConflict, "%s %s is published already, with other content", t.Custom.Name, t.Custom.Version).
-			WithHint("give it a new version")
+		return nil, api.Errorf(api.CodeConflict, "%s %s is published already, with other content", ts[0].Custom.Name, ts[0].Custom.Version).
+			WithHint("give it a new version; a repeat must be packed at the same level")
 	}
 	return targets, err
 }

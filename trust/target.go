@@ -39,8 +39,8 @@ func (t *Target) Validate() error {
 		return t.malformed("name %.160q is not valid", c.Name)
 	case !api.ValidID(c.Version):
 		return t.malformed("version %.160q is not valid", c.Version)
-	case t.Path != api.TargetPath(c.Name, c.Version):
-		return t.malformed("it describes %s", api.TargetPath(c.Name, c.Version))
+	case t.Path != pathOf(c):
+		return t.malformed("it describes %s", pathOf(c))
 	case !api.ValidID(c.FileName):
 		return t.malformed("file name %.160q is not a plain name", c.FileName)
 	case !isHex(c.InfoHash, 20):
@@ -56,6 +56,9 @@ func (t *Target) Validate() error {
 		return t.malformed("install: %v", err)
 	}
 	if wrong := checkFor(c.For); wrong != "" {
+		return t.malformed("%s", wrong)
+	}
+	if wrong := checkCoding(c.Coding); wrong != "" {
 		return t.malformed("%s", wrong)
 	}
 	return CheckVersion(c.Version)

@@ -33,6 +33,9 @@ type Record struct {
 	Length   int64  `json:"length"`
 	SHA256   string `json:"sha256"`
 	InfoHash string `json:"info_hash"`
+	// Coding says what the swarm has of the payload under InfoHash; nil for the
+	// payload itself. Length and SHA256 are always those of the payload.
+	Coding *api.Coding `json:"coding,omitempty"`
 	// Previous is the version that was current when this one was installed.
 	Previous string `json:"previous,omitempty"`
 	// Install is the signed way to install the version; nil for a plain file.

@@ -15,6 +15,7 @@ func newPublishCommand() *cobra.Command {
 	var name, ver, keys string
 	var how installFlags
 	var only forFlags
+	var way wayFlags
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:     "publish FILE",
@@ -36,11 +37,17 @@ module of the machine, docs/modules.md). Each --check must pass within
 word on where it belongs: every other machine refuses it, even if the queue was
 taken over and tells it to.
 
+The payload is packed by zstd, and deltas from the newest earlier versions are
+published beside it, where that is shorter; agents make the payload of it that
+was signed. Give FILE as it is, a tar rather than a tar.gz: what is compressed
+already has no delta worth sending.
+
 Where more than one key must sign, the payload is uploaded and the metadata
 staged: hand the staged folder to the next signer (redflag keys sign), and give
 it to the cluster when enough have signed (redflag keys push).`,
 		Example: `  redflag publish ./app-1.4.0.bin --name app --version 1.4.0
-  redflag publish ./site.tar.zst --name site --version 7 --type archive --check http:http://127.0.0.1/healthz
+  redflag publish ./app-1.5.0.bin --name app --version 1.5.0 --zstd 11 --delta-from 1.3.0 --delta-from 1.4.0
+  redflag publish ./site.tar --name site --version 7 --type archive --check http:http://127.0.0.1/healthz
   redflag publish ./agent_2.1_amd64.deb --name agent --version 2.1 --type deb --check unit:agent.service --check-within 2m
   redflag publish ./fw-3.bin --name fw --version 3 --os linux --arch arm64 --hardware gateway-2 --min-installed 2.1`,
 		Args: exactArgs("FILE"),
@@ -57,8 +64,11 @@ it to the cluster when enough have signed (redflag keys push).`,
 			if err != nil {
 				return err
 			}
+			if err := way.complete(cmd, client); err != nil {
+				return err
+			}
 			bar := newBar(cmd.ErrOrStderr())
-			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, For: only.machines(), Progress: func(step publish.Step, done, total int64) {
+			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, Level: way.level, DeltaFrom: way.from, Deltas: way.deltas, For: only.machines(), Progress: func(step publish.Step, done, total int64) {
 				bar.update(string(step), done, total)
 			}}
 			a, err := p.File(api.WithCorrelation(cmd.Context(), ""), args[0], name, ver, install)
@@ -80,8 +90,9 @@ it to the cluster when enough have signed (redflag keys push).`,
 			if wantsJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), a)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s is published: %s, sha256 %s\n  next: redflag rollout create %s --version %s --to all\n",
-				a.Name, a.Version, api.Bytes(a.Length), a.SHA256, a.Name, a.Version)
+			length, sum := a.Content()
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s is published: %s%s, sha256 %s\n  next: redflag rollout create %s --version %s --to all\n",
+				a.Name, a.Version, api.Bytes(length), onTheWay(a), sum, a.Name, a.Version)
 			return err
 		},
 	}
@@ -92,6 +103,7 @@ it to the cluster when enough have signed (redflag keys push).`,
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until every node has the payload")
 	how.add(f)
 	only.add(f)
+	way.add(f)
 	_ = cmd.MarkFlagRequired("name")
 	_ = cmd.MarkFlagRequired("version")
 	addPassphraseFlags(cmd)

@@ -1,14 +1,16 @@
 package state
 
 import (
+	"slices"
+
 	"redflag/api"
 )
 
 // PublishArtifact makes a version of a payload known, together with the signed
 // metadata that names it. The same version again with another hash is a
-// conflict. With the same hash it is accepted and the artifact stays as it is;
-// of its metadata, targets that are next in turn are stored all the same, and
-// all others are taken for a repeat.
+// conflict. With the same hash it is accepted and the artifact stays as it is,
+// but for deltas that it did not have; of its metadata, targets that are next
+// in turn are stored all the same, and all others are taken for a repeat.
 type PublishArtifact struct {
 	Artifact  api.Artifact `cbor:"1,keyasint"` // PublishedAt is not the caller's
 	Targets   Metadata     `cbor:"2,keyasint"`
@@ -34,7 +36,11 @@ func (e PublishArtifact) publish(t *tx) *api.Error {
 		if e.Targets.Version != t.trustVersions()[RoleTargets]+1 {
 			return nil
 		}
-		return e.putMetadata(t)
+		if err := e.putMetadata(t); err != nil {
+			return err
+		}
+		e.addDeltas(t, key, have)
+		return nil
 	}
 	if err := e.putMetadata(t); err != nil {
 		return err
@@ -43,6 +49,19 @@ func (e PublishArtifact) publish(t *tx) *api.Error {
 	a.PublishedAt = t.now
 	t.put(key, a)
 	return nil
+}
+
+// addDeltas keeps the deltas that a later publication brought.
+func (e PublishArtifact) addDeltas(t *tx, key []byte, have api.Artifact) {
+	known := len(have.Deltas)
+	for _, d := range e.Artifact.Deltas {
+		if len(have.Deltas) < api.MaxDeltas && !slices.ContainsFunc(have.Deltas, func(o api.Delta) bool { return o.FromSHA256 == d.FromSHA256 }) {
+			have.Deltas = append(have.Deltas, d)
+		}
+	}
+	if len(have.Deltas) > known {
+		t.put(key, have)
+	}
 }
 
 func (e PublishArtifact) putMetadata(t *tx) *api.Error {
@@ -62,6 +81,9 @@ func (e PublishArtifact) validate() *api.Error {
 	}
 	if a.Length < 0 {
 		return api.Errorf(api.CodeInvalid, "artifact length %d is negative", a.Length)
+	}
+	if len(a.Deltas) > api.MaxDeltas {
+		return api.Errorf(api.CodeInvalid, "%d deltas are too many", len(a.Deltas))
 	}
 	return nil
 }

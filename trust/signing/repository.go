@@ -91,36 +91,44 @@ func (r *Repository) NewKey(name string) (Key, error) { return NewKey(r.dir, nam
 // signatures of this machine's keys and waits for others. Other errors are
 // ErrTargetExists, or trust's where current or t is not to be believed.
 func (r *Repository) AddTarget(current []byte, t trust.Target, now time.Time) ([]byte, error) {
-	signed, err := r.addTarget(current, t, now)
+	return r.AddTargets(current, []trust.Target{t}, now)
+}
+
+// AddTargets is AddTarget for targets that belong together: there is at least
+// one, and they are signed all or none.
+func (r *Repository) AddTargets(current []byte, ts []trust.Target, now time.Time) ([]byte, error) {
+	signed, err := r.addTargets(current, ts, now)
 	if err != nil {
-		return signed, fmt.Errorf("sign target %s: %w", t.Path, err)
+		return signed, fmt.Errorf("sign target %s: %w", ts[0].Path, err)
 	}
 	return signed, nil
 }
 
-func (r *Repository) addTarget(current []byte, t trust.Target, now time.Time) ([]byte, error) {
-	if err := t.Validate(); err != nil {
-		return nil, err
-	}
+func (r *Repository) addTargets(current []byte, ts []trust.Target, now time.Time) ([]byte, error) {
 	base, summary, err := r.newer(current)
 	if err != nil {
 		return nil, err
-	}
-	if old, ok := summary.Targets[t.Path]; ok && !old.Equal(t) {
-		return nil, ErrTargetExists
 	}
 	m, err := trust.Parse[metadata.TargetsType](base)
 	if err != nil {
 		return nil, err
 	}
-	m.Signed.Version++
-	m.Signed.Expires = expiry(now, TargetsLifetime)
 	if m.Signed.Targets == nil {
 		m.Signed.Targets = map[string]*metadata.TargetFiles{}
 	}
-	if m.Signed.Targets[t.Path], err = fileOf(t); err != nil {
-		return nil, err
+	for _, t := range ts {
+		if err := t.Validate(); err != nil {
+			return nil, err
+		}
+		if old, ok := summary.Targets[t.Path]; ok && !old.Equal(t) {
+			return nil, ErrTargetExists
+		}
+		if m.Signed.Targets[t.Path], err = fileOf(t); err != nil {
+			return nil, err
+		}
 	}
+	m.Signed.Version++
+	m.Signed.Expires = expiry(now, TargetsLifetime)
 	m.ClearSignatures()
 	signed, err := r.signTargets(r.root, m)
 	if err != nil {
