@@ -88,7 +88,9 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	mesh := a.newMesh(creds, nodes)
 	mesh.timeout = min(callTimeout, a.cfg.Patience)
 	defer mesh.close()
-	swarm := &swarm{cfg: &a.cfg, creds: creds, limits: limits, mesh: mesh, log: a.log.Named("swarm"), refused: member.refused}
+	source := newSource(nodes, func() *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }, limits)
+	defer source.close()
+	swarm := &swarm{cfg: &a.cfg, creds: creds, limits: limits, mesh: mesh, source: source, log: a.log.Named("swarm"), refused: member.refused}
 	defer func() { _ = swarm.close() }()
 	if err := a.resumeSwarm(ctx, swarm, store); err != nil {
 		return err

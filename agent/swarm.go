@@ -28,6 +28,7 @@ type swarm struct {
 	creds  *pki.Credentials
 	limits *limits
 	mesh   *mesh
+	source *source // for when the swarm is too slow; nil for none
 	log    hclog.Logger
 	// refused remembers a piece that was not what was signed, and peers that
 	// are banned for such.
@@ -116,9 +117,13 @@ func (s *swarm) fetch(ctx context.Context, t trust.Target, progress func(api.Tra
 	if err != nil {
 		return api.Transfer{}, err
 	}
-	return sw.Fetch(ctx, p2p.FetchSpec{
+	spec := p2p.FetchSpec{
 		InfoHash: t.Custom.InfoHash, Length: t.Length, PieceLength: t.Custom.PieceLength, Announce: s.announce,
-	}, progress)
+	}
+	if s.source != nil {
+		spec.Fallback = s.source.fallback()
+	}
+	return sw.Fetch(ctx, spec, progress)
 }
 
 func (s *swarm) open(infoHash string) (io.ReadCloser, error) {

@@ -21,6 +21,8 @@ type FetchSpec struct {
 	Length      int64  // bytes
 	PieceLength int64  // bytes
 	Announce    Announcer
+	// Fallback helps a swarm that is too slow; nil for none.
+	Fallback *Fallback
 }
 
 // Fetch blocks until every piece is verified and on disk, and returns where
@@ -41,15 +43,35 @@ func (s *Swarm) Fetch(ctx context.Context, spec FetchSpec, progress func(api.Tra
 	if progress == nil {
 		progress = func(api.Transfer) {}
 	}
+	stop := sh.fallBack(ctx, spec.Fallback)
 	err = sh.wait(ctx, progress)
+	stop()
 	got := sh.stats().Transfer
 	progress(got)
 	if err != nil {
 		return got, fmt.Errorf("fetch %s: %w", spec.InfoHash, err)
 	}
 	telemetry.For(ctx, s.log).Info("payload fetched", keyInfoHash, sh.hex, "bytes", got.Total,
-		"from_peers", got.FromPeers, "from_nodes", got.FromNodes)
+		"from_peers", got.FromPeers, "from_nodes", got.FromNodes, "from_fallback", got.FromFallback)
 	return got, nil
+}
+
+// fallBack starts what f asks for. The share stays open until stop has
+// returned.
+func (sh *share) fallBack(ctx context.Context, f *Fallback) (stop func()) {
+	if f == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		(&falling{sh: sh, f: f}).run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func (sh *share) wait(ctx context.Context, progress func(api.Transfer)) error {

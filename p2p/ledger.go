@@ -24,6 +24,7 @@ type ledger struct {
 
 	mu      sync.Mutex
 	pending map[int]map[Peer]int64 // by piece
+	fallen  map[int]int64          // bytes of the fallback, by piece
 	records map[string]*record     // by peer ID
 	until   time.Time              // the end of the present suspect's probation
 	began   time.Time
@@ -40,7 +41,10 @@ type record struct {
 }
 
 func newLedger(self Peer) *ledger {
-	return &ledger{self: self, began: time.Now(), pending: make(map[int]map[Peer]int64), records: make(map[string]*record)}
+	return &ledger{
+		self: self, began: time.Now(), pending: make(map[int]map[Peer]int64),
+		fallen: make(map[int]int64), records: make(map[string]*record),
+	}
 }
 
 func (l *ledger) record(id string) *record {
@@ -86,6 +90,8 @@ func (l *ledger) verified(piece int) {
 		}
 	}
 	delete(l.pending, piece)
+	l.sums.FromFallback += l.fallen[piece]
+	delete(l.fallen, piece)
 }
 
 // corrupt drops a piece's bytes and returns who sent some of them, and which
@@ -121,6 +127,20 @@ func (l *ledger) corrupt(piece int) (senders []string, suspect string) {
 // worse reports whether a is the more likely liar: its word came true least.
 func worse(a, b *record) bool {
 	return cmp.Or(cmp.Compare(a.verified, b.verified), cmp.Compare(b.corrupt, a.corrupt), cmp.Compare(a.id, b.id)) < 0
+}
+
+// fellBack notes n bytes of a piece that came from no peer.
+func (l *ledger) fellBack(piece int, n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fallen[piece] = n
+}
+
+// spoiled counts bytes that were fetched in vain.
+func (l *ledger) spoiled(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sums.Corrupt += n
 }
 
 // totals returns the sums so far. Whole is whether nothing is missing.

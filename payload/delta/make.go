@@ -13,6 +13,13 @@ import (
 // present one before it is worth a step.
 const better = 8
 
+// After carefulFor places in vain every second one is looked at, and so on to
+// lastStride: what is alike is alike for longer than that.
+const (
+	carefulFor = 16 << 10
+	lastStride = 15
+)
+
 // Make writes the patch from old to fresh. level is one of the zstd tool, from
 // 1. It takes four bytes of memory for each byte of old, 256 MiB at most.
 func Make(dst io.Writer, old, fresh []byte, level int) error {
@@ -78,16 +85,19 @@ func (m *maker) aligned(at int) []byte {
 // realign returns the next place from at on where another alignment is better
 // than the present one.
 func (m *maker) realign(at int) (next, place int, ok bool) {
+	missed := 0 // bytes that nothing was found for: it is looked less closely
 	for at < len(m.fresh) {
 		if n := common(m.aligned(at), m.fresh[at:]); n >= better {
 			at += n
+			missed = 0
 			continue
 		}
 		place, length := m.index.find(m.fresh[at:])
 		if length > 0 && length > agreement(m.aligned(at), m.fresh[at:at+length])+better {
 			return at, place, true
 		}
-		at++
+		at += 1 + min(missed/carefulFor, lastStride)
+		missed++
 	}
 	return 0, 0, false
 }
