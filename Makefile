@@ -15,7 +15,7 @@ ARGS       ?=
 
 DASHBOARD  := node/dashboard
 
-.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm fuzz fuzz-ci clean package cross
+.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm bench-delta fuzz fuzz-ci clean package cross
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -50,6 +50,9 @@ bench: ## Run the benchmarks; ratios in one run count, single times do not
 
 bench-swarm: ## Race the swarm against the physical limit, 15 minutes (root; ARGS="-agents 8,16,32 -mib 64,256 -links even -runs 5")
 	@CGO_ENABLED=0 go build -o bin/swarmbench ./p2p/swarmbench && bin/swarmbench $(ARGS)
+
+bench-delta: ## Deltas between two Go toolchains against zstd and xdelta3 (ARGS="-old A -new B")
+	@CGO_ENABLED=0 go build -o bin/deltabench ./payload/deltabench && bin/deltabench $(ARGS)
 
 bench-consensus: ## Raw Raft against the queue, and a rollout to 100,000 agents, in one table
 	go test -run '^$$' -bench '^BenchmarkConsensus$$' -benchtime 1x -timeout 20m ./consensus
