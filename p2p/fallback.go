@@ -142,7 +142,7 @@ func (g *falling) info(ctx context.Context, t *torrent.Torrent) error {
 // -1 if there is none. Agents pick at random, so that they have something to
 // trade when they see each other again.
 func (sh *share) missing(t *torrent.Torrent) int {
-	any, n := -1, sh.payload.pieces
+	begun, n := -1, sh.payload.pieces
 	start := rand.IntN(n)
 	for k := range n {
 		i := (start + k) % n
@@ -154,10 +154,10 @@ func (sh *share) missing(t *torrent.Torrent) int {
 			return i
 		}
 		if state.Partial {
-			any = i
+			begun = i
 		}
 	}
-	return any
+	return begun
 }
 
 // keep writes a piece and has the library look at it, so that peers hear of

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -125,8 +126,7 @@ func (p *Publisher) fetch(ctx context.Context, t trust.Target, to string) error 
 			if err != nil {
 				return err
 			}
-			defer z.Close()
-			return trust.CopyVerified(w, z, length, sum)
+			return errors.Join(trust.CopyVerified(w, z, length, sum), z.Close())
 		})
 	})
 }

@@ -10,10 +10,10 @@ import (
 	"redflag/payload/delta"
 )
 
-func patch(t testing.TB, old, fresh []byte) []byte {
-	t.Helper()
+func patch(tb testing.TB, old, fresh []byte) []byte {
+	tb.Helper()
 	var b bytes.Buffer
-	require.NoError(t, delta.Make(&b, old, fresh, 3))
+	require.NoError(tb, delta.Make(&b, old, fresh, 3))
 	return b.Bytes()
 }
 

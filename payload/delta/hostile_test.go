@@ -17,11 +17,11 @@ import (
 )
 
 // crafted is a patch with these sections, which nobody has checked.
-func crafted(t testing.TB, from, to int, sections []byte) []byte {
-	t.Helper()
+func crafted(tb testing.TB, from, to int, sections []byte) []byte {
+	tb.Helper()
 	head := binary.AppendUvarint(binary.AppendUvarint([]byte("RFD1"), uint64(from)), uint64(to))
 	z, err := zstd.NewWriter(nil)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return z.EncodeAll(sections, head)
 }
 
@@ -72,17 +72,17 @@ func TestHostilePatches(t *testing.T) {
 }
 
 // wideWindow is a patch whose stream would take 64 MiB of memory.
-func wideWindow(t testing.TB) []byte {
-	t.Helper()
+func wideWindow(tb testing.TB) []byte {
+	tb.Helper()
 	head := binary.AppendUvarint(binary.AppendUvarint([]byte("RFD1"), 1000), 990)
 	b := bytes.NewBuffer(head)
 	z, err := zstd.NewWriter(b, zstd.WithWindowSize(64<<20))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	for range 3 { // in parts, so that the frame does not know how short it is
 		_, err = z.Write(make([]byte, 1<<20))
-		require.NoError(t, err)
+		require.NoError(tb, err)
 	}
-	require.NoError(t, z.Close())
+	require.NoError(tb, z.Close())
 	return b.Bytes()
 }
 

@@ -11,17 +11,17 @@ import (
 	"redflag/payload/pack"
 )
 
-func packed(t testing.TB, b []byte) []byte {
-	t.Helper()
+func packed(tb testing.TB, b []byte) []byte {
+	tb.Helper()
 	var out bytes.Buffer
-	require.NoError(t, pack.Pack(&out, bytes.NewReader(b), 3))
+	require.NoError(tb, pack.Pack(&out, bytes.NewReader(b), 3))
 	return out.Bytes()
 }
 
-func unpack(t testing.TB, b []byte, length int64) ([]byte, error) {
-	t.Helper()
+func unpack(tb testing.TB, b []byte, length int64) ([]byte, error) {
+	tb.Helper()
 	r, err := pack.NewReader(bytes.NewReader(b), length)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer r.Close()
 	return io.ReadAll(r)
 }
