@@ -113,7 +113,7 @@ func (c *contents) write(path string, fill func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("make folder for payloads: %w", err)
 	}
-	err := writeSynced(path, 0o600, fill)
+	err := durable.WriteSynced(path, 0o600, fill)
 	if err != nil {
 		_ = os.Remove(path)
 	}

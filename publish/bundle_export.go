@@ -39,6 +39,8 @@ func Export(ctx context.Context, client *api.Client, w io.Writer, root []byte, o
 		return nil, err
 	}
 	if len(only) == 0 {
+		// Deltas start from what the other cluster may not have.
+		maps.DeleteFunc(summary.Targets, func(_ string, t trust.Target) bool { return t.Custom.Coding != nil && t.Custom.Coding.From != nil })
 		only = slices.Sorted(maps.Keys(summary.Targets))
 	}
 	var carried []trust.Target
@@ -147,5 +149,5 @@ func (p *Publisher) importOne(ctx context.Context, t trust.Target, body io.Reade
 	if err := p.send(ctx, p.watch(StepPayload, pr, t.Length), t); err != nil {
 		return api.Artifact{}, err
 	}
-	return p.sign(ctx, t)
+	return p.sign(ctx, []trust.Target{t})
 }
