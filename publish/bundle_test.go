@@ -22,7 +22,7 @@ type entry struct {
 	typ  byte
 }
 
-func pack(tb testing.TB, entries ...entry) []byte {
+func packBundle(tb testing.TB, entries ...entry) []byte {
 	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -78,19 +78,19 @@ func read(b []byte, pin string) (paths []string, err error) {
 func TestBundle(t *testing.T) {
 	repo, payload, entries := genuine(t)
 	pin := trust.RootHash(repo.Root())
-	paths, err := read(pack(t, entries...), pin)
+	paths, err := read(packBundle(t, entries...), pin)
 	require.NoError(t, err)
 	require.Equal(t, []string{"app/1.0.0"}, paths)
 
 	with := func(change func([]entry) []entry) []byte {
-		return pack(t, change(append([]entry(nil), entries...))...)
+		return packBundle(t, change(append([]entry(nil), entries...))...)
 	}
 	stranger, _, theirs := genuine(t)
 	for what, tc := range map[string]struct {
 		bundle []byte
 		want   error
 	}{
-		"cut short":     {pack(t, entries...)[:2048], ErrBundle},
+		"cut short":     {packBundle(t, entries...)[:2048], ErrBundle},
 		"no tar":        {[]byte("not a tar at all"), ErrBundle},
 		"nothing":       {nil, ErrBundle},
 		"a gap":         {with(func(e []entry) []entry { e[1].name = "metadata/3.root.json"; return e }), ErrBundle},
@@ -110,7 +110,7 @@ func TestBundle(t *testing.T) {
 		_, err := read(tc.bundle, pin)
 		require.ErrorIs(t, err, tc.want, what)
 	}
-	_, err = read(pack(t, entries...), trust.RootHash(stranger.Root()))
+	_, err = read(packBundle(t, entries...), trust.RootHash(stranger.Root()))
 	require.Equal(t, api.CodeDenied, api.CodeOf(err), "of another operator")
 
 	repo.Advance(-100 * 24 * time.Hour)
@@ -122,9 +122,9 @@ func TestBundle(t *testing.T) {
 // FuzzBundle: what a bundle yields is signed, whatever the bytes are.
 func FuzzBundle(f *testing.F) {
 	repo, payload, entries := genuine(f)
-	f.Add(pack(f, entries...))
-	f.Add(pack(f, entries[:3]...))
-	f.Add(pack(f, entries[3]))
+	f.Add(packBundle(f, entries...))
+	f.Add(packBundle(f, entries[:3]...))
+	f.Add(packBundle(f, entries[3]))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := openBundle(bytes.NewReader(b), trust.RootHash(repo.Root()), time.Now())
 		if err != nil {
