@@ -174,7 +174,7 @@ func (n *Node) showMetrics(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	format := expfmt.Negotiate(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 	var page bytes.Buffer
 	enc := expfmt.NewEncoder(&page, format)
 	for _, f := range families {

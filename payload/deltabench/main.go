@@ -8,6 +8,7 @@
 package main
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"cmp"
 	"encoding/json"
@@ -21,8 +22,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"archive/tar"
 
 	"redflag/payload/delta"
 )
@@ -93,7 +92,7 @@ func unzip(from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }()
 	out, err := os.Create(to)
 	if err != nil {
 		return err
