@@ -15,7 +15,7 @@ ARGS       ?=
 
 DASHBOARD  := node/dashboard
 
-.PHONY: help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm bench-delta bench-memory fuzz fuzz-ci clean package cross
+.PHONY: storm help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm bench-delta bench-memory fuzz fuzz-ci clean package cross
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -56,6 +56,9 @@ bench-delta: ## Deltas between two Go toolchains against zstd and xdelta3 (ARGS=
 
 bench-memory: build ## Peak memory of an agent and a node with a payload of 1 GiB
 	@REDFLAG_BINARY=$(CURDIR)/bin/redflag REDFLAG_MEMORY_MIB=1024 go test -count=1 ./e2e -run TestPayloadMemory -v | grep -E '^(payload|---|FAIL|ok)'
+
+storm: build ## 200 agents log 200,000 lines, a node is killed: each is found once (under 2 minutes)
+	REDFLAG_STORM=full REDFLAG_BINARY=$(CURDIR)/bin/redflag go test -count=1 -v -timeout 5m ./e2e -run '^TestLogStorm$$'
 
 bench-consensus: ## Raw Raft against the queue, and a rollout to 100,000 agents, in one table
 	go test -run '^$$' -bench '^BenchmarkConsensus$$' -benchtime 1x -timeout 20m ./consensus

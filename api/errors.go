@@ -86,6 +86,27 @@ type Error struct {
 	RetryAfter Duration `json:"-" cbor:"-"`
 }
 
+// Problem is an Error as HTTP carries it: problem details by RFC 9457, with the
+// Error's own fields beside them.
+type Problem struct {
+	Type   string `json:"type"`   // urn:redflag:problem: and the code
+	Title  string `json:"title"`  // the same for every problem of a code
+	Status int    `json:"status"` // of HTTP
+	Detail string `json:"detail"` // what happened this time
+	Error
+	// CorrelationID finds the log lines of the request.
+	CorrelationID string `json:"correlation_id,omitempty"`
+}
+
+// NewProblem makes e ready for HTTP.
+func NewProblem(e *Error, correlation string) Problem {
+	status := e.Code.HTTPStatus()
+	return Problem{
+		Type: "urn:redflag:problem:" + string(e.Code), Title: http.StatusText(status), Status: status,
+		Detail: e.Message, Error: *e, CorrelationID: correlation,
+	}
+}
+
 // Error implements the error interface.
 func (e *Error) Error() string {
 	if e.Hint == "" {

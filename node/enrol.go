@@ -188,8 +188,14 @@ func (n *Node) createToken(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret := pki.NewSecret()
-	id := "t-" + shortID()
+	once, err := n.once(r)
+	if err != nil {
+		return nil, err
+	}
+	if once == nil {
+		once = &onceKey{id: shortID(), secret: pki.NewSecret()}
+	}
+	id, secret := "t-"+once.id, once.secret
 	_, err = n.propose(r.Context(), state.TypeCreateToken, state.CreateToken{
 		Token: api.Token{ID: id, Kind: req.Kind, Seats: req.Seats, Labels: req.Labels},
 		TTL:   time.Duration(req.TTL), SecretHash: pki.HashSecret(secret),

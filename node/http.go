@@ -105,7 +105,7 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 		status := http.StatusOK
 		if err != nil {
 			e := n.public(ctx, err)
-			status, out = e.Code.HTTPStatus(), e
+			status, out = e.Code.HTTPStatus(), api.NewProblem(e, api.Correlation(ctx))
 			if e.Code == api.CodeUnavailable || e.Code == api.CodeRateLimited {
 				seconds := math.Ceil(time.Duration(e.RetryAfter).Seconds())
 				w.Header().Set("Retry-After", strconv.Itoa(max(1, int(seconds))))
@@ -151,11 +151,15 @@ func writeAnswer(w http.ResponseWriter, status int, out any) {
 	if out == nil {
 		out = struct{}{}
 	}
+	contentType := "application/json"
+	if _, ok := out.(api.Problem); ok {
+		contentType = "application/problem+json"
+	}
 	b, err := json.Marshal(out)
 	if err != nil {
 		status, b = http.StatusInternalServerError, []byte(`{"code":"internal","message":"the answer cannot be encoded"}`)
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	_, _ = w.Write(append(b, '\n'))
 }

@@ -23,10 +23,16 @@ func (n *Node) createRollout(r *http.Request) (any, error) {
 	if err := body(r, &req); err != nil {
 		return nil, err
 	}
+	once, err := n.once(r)
+	if err != nil {
+		return nil, err
+	}
+	if once != nil && req.ID == "" {
+		req.ID = "r-" + once.id
+	}
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
-	var err error
 	if req.Selector, err = req.Selector.Within(operatorOf(r.Context()).Scope); err != nil {
 		return nil, err
 	}

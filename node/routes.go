@@ -53,9 +53,22 @@ func (n *Node) meshRoutes() http.Handler {
 	return mux
 }
 
+// routeMux knows its routes, so that they can be compared with their documents.
+type routeMux struct {
+	*http.ServeMux
+	patterns []string
+}
+
+// Handle implements what http.ServeMux does.
+func (m *routeMux) Handle(pattern string, h http.Handler) {
+	m.patterns = append(m.patterns, pattern)
+	m.ServeMux.Handle(pattern, h)
+}
+
 // apiRoutes is what operators reach. The CLI and the dashboard have no other way.
 func (n *Node) apiRoutes() http.Handler {
-	mux := http.NewServeMux()
+	mux := &routeMux{ServeMux: http.NewServeMux()}
+	mux.Handle("GET /v1/openapi.json", n.serve(maxSmallBody, n.openapi))
 	mux.Handle("GET /v1/health", n.serve(maxSmallBody, n.ownHealth))
 
 	operators := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asOperator(h))) }
