@@ -66,7 +66,9 @@ type request struct {
 
 // Open opens the store in a file, which it creates if need be.
 func Open(ctx context.Context, path string) (*Store, error) {
-	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "cache_size(-4096)", "auto_vacuum(INCREMENTAL)"}}
+	// A writer takes the lock when it begins: one that read first and finds that
+	// another has written meanwhile would fail, however patient it is.
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "cache_size(-4096)", "auto_vacuum(INCREMENTAL)"}}
 	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open log store: %w", err)
