@@ -32,7 +32,7 @@ func (d *schemas) typ(t reflect.Type) map[string]any {
 	case t.Implements(typeText):
 		return map[string]any{"type": "string"}
 	}
-	switch t.Kind() { //nolint:exhaustive // the others do not occur in JSON
+	switch t.Kind() {
 	case reflect.Pointer:
 		return d.typ(t.Elem())
 	case reflect.Bool:
@@ -80,8 +80,7 @@ func (d *schemas) structure(t reflect.Type) map[string]any {
 }
 
 func (d *schemas) fields(t reflect.Type, properties map[string]any, required *[]string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || (!f.IsExported() && !f.Anonymous):
