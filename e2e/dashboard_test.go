@@ -182,7 +182,7 @@ func (b *browser) everyPage() {
 		{"history", "/commands", "kiosk-6"},
 		{"history-failed", "/commands?state=failed", "no previous"},
 		{"swarm", "/swarm", "Who gets bytes from whom"},
-		{"metrics", "/metrics", "By artifact"},
+		{"metrics", "/trends", "By artifact"},
 		{"logs", "/logs", "Logs"},
 		{"nodes", "/nodes", "caught up"},
 		{"settings", "/settings", "poll.idle"},

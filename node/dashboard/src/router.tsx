@@ -55,7 +55,8 @@ export const swarmRoute = createRoute({
   ...under, path: '/swarm', validateSearch: pick('rollout'), component: lazyRouteComponent(() => import('./pages/Swarm'), 'Swarm'),
 });
 const metricsRoute = createRoute({
-  ...under, path: '/metrics', component: lazyRouteComponent(() => import('./pages/Metrics'), 'Metrics'),
+  // /metrics is what Prometheus scrapes.
+  ...under, path: '/trends', component: lazyRouteComponent(() => import('./pages/Metrics'), 'Metrics'),
 });
 export const logsRoute = createRoute({
   ...under, path: '/logs', validateSearch: pick('correlation', 'grep', 'since', 'level', 'agent', 'node', 'after'),

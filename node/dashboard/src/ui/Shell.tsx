@@ -22,7 +22,7 @@ const places: Place[] = [
   { to: '/rollouts', name: 'Rollouts', icon: IconActivity },
   { to: '/commands', name: 'History', icon: IconClipboardList },
   { to: '/swarm', name: 'Swarm', icon: IconBroadcast },
-  { to: '/metrics', name: 'Metrics', icon: IconChartLine, group: 'Observe' },
+  { to: '/trends', name: 'Metrics', icon: IconChartLine, group: 'Observe' },
   { to: '/logs', name: 'Logs', icon: IconFileText },
   { to: '/nodes', name: 'Nodes', icon: IconServer },
   { to: '/settings', name: 'Settings', icon: IconAdjustments, group: 'Steer' },

@@ -2,7 +2,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { useEffect } from 'react';
 
 const goTo: Record<string, string> = {
-  o: '/', a: '/agents', r: '/rollouts', c: '/rollouts/new', h: '/commands', w: '/swarm', m: '/metrics', l: '/logs', n: '/nodes', s: '/settings', t: '/trust', u: '/audit',
+  o: '/', a: '/agents', r: '/rollouts', c: '/rollouts/new', h: '/commands', w: '/swarm', m: '/trends', l: '/logs', n: '/nodes', s: '/settings', t: '/trust', u: '/audit',
 };
 
 export const shortcuts: [string, string][] = [
