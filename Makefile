@@ -48,7 +48,7 @@ fmt: $(GOBIN)/golangci-lint ## Format every file
 bench: ## Run the benchmarks; ratios in one run count, single times do not
 	go test -run '^$$' -bench . -benchmem ./...
 
-bench-swarm: ## Race the swarm against the physical limit, 15 minutes (root; ARGS="-agents 8,16,32 -mib 64,256 -links even -runs 5")
+bench-swarm: ## Race the swarm against the physical limit (root; ARGS="-agents 8,16,32 -mib 64,256 -links even -runs 5")
 	@CGO_ENABLED=0 go build -o bin/swarmbench ./p2p/swarmbench && bin/swarmbench $(ARGS)
 
 bench-delta: ## Deltas between two Go toolchains against zstd and xdelta3 (ARGS="-old A -new B")
@@ -57,7 +57,7 @@ bench-delta: ## Deltas between two Go toolchains against zstd and xdelta3 (ARGS=
 bench-memory: build ## Peak memory of an agent and a node with a payload of 1 GiB
 	@REDFLAG_BINARY=$(CURDIR)/bin/redflag REDFLAG_MEMORY_MIB=1024 go test -count=1 ./e2e -run TestPayloadMemory -v | grep -E '^(payload|---|FAIL|ok)'
 
-storm: build ## 200 agents log 200,000 lines, a node is killed: each is found once (under 2 minutes)
+storm: build ## 200 agents log 200,000 lines, a node is killed: each is found once
 	REDFLAG_STORM=full REDFLAG_BINARY=$(CURDIR)/bin/redflag go test -count=1 -v -timeout 5m ./e2e -run '^TestLogStorm$$'
 
 bench-consensus: ## Raw Raft against the queue, and a rollout to 100,000 agents, in one table

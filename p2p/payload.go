@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"redflag/durable"
 )
 
 // payload is one folder of the store: the data, and which pieces of it are
@@ -80,7 +82,7 @@ func (p *payload) accept(l layout) error {
 }
 
 func (p *payload) setInfo(b []byte) error {
-	if err := writeFile(filepath.Join(p.dir, fileInfo), b); err != nil {
+	if err := durable.WriteFile(filepath.Join(p.dir, fileInfo), b, 0o600); err != nil {
 		return diskError("write info dictionary", err)
 	}
 	p.mu.Lock()
@@ -103,7 +105,7 @@ func (p *payload) readBits() error {
 		return diskError("find payload", err)
 	}
 	usable := err == nil && st.Size() == p.length
-	b, err := readBounded(filepath.Join(p.dir, filePieces), int64(len(p.have)))
+	b, err := durable.ReadFile(filepath.Join(p.dir, filePieces), int64(len(p.have)))
 	if err != nil || len(b) != len(p.have) || !usable {
 		return p.writeBits()
 	}
@@ -124,7 +126,7 @@ func (p *payload) readBits() error {
 func (p *payload) writeBits() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return diskError("write piece bits", writeFile(filepath.Join(p.dir, filePieces), p.have))
+	return diskError("write piece bits", durable.WriteFile(filepath.Join(p.dir, filePieces), p.have, 0o600))
 }
 
 // fill sets every bit in memory.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/anacrolix/torrent/metainfo"
 	"github.com/anacrolix/torrent/storage"
+
+	"redflag/durable"
 )
 
 // The files of a payload, in a folder named by its info hash.
@@ -208,7 +210,7 @@ func (s *store) Close() error {
 }
 
 func readInfo(dir string, h metainfo.Hash) (layout, error) {
-	b, err := readBounded(filepath.Join(dir, fileInfo), maxInfo)
+	b, err := durable.ReadFile(filepath.Join(dir, fileInfo), maxInfo)
 	if err != nil {
 		return layout{}, diskError("read info dictionary", err)
 	}
