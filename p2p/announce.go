@@ -9,6 +9,7 @@ import (
 	"github.com/anacrolix/torrent"
 
 	"redflag/api"
+	"redflag/p2p/plan"
 	"redflag/telemetry"
 )
 
@@ -17,14 +18,6 @@ import (
 type Announcer func(ctx context.Context, infoHash string, left int64) (api.AnnounceResponse, error)
 
 const (
-	// enoughPeers is how many connections a download wants before it announces
-	// at the tracker's interval only.
-	enoughPeers = 10
-	// hurry is the time between announces of a download that wants peers.
-	hurry = 2 * time.Second
-	// The tracker's interval is taken between these.
-	minInterval = time.Second
-	maxInterval = 10 * time.Minute
 	// A failing announce is repeated after firstRetry, doubling up to lastRetry.
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 15 * time.Second
@@ -88,11 +81,7 @@ func (a *announcing) once(ctx context.Context, left int64) time.Duration {
 		a.rank, a.size, a.ordered = resp.Rank, resp.Size, a.ordered && a.rank == resp.Rank && a.size == resp.Size
 		a.order(t)
 	}
-	interval := min(max(time.Duration(resp.Interval), minInterval), maxInterval)
-	if left > 0 && t.Stats().ActivePeers < enoughPeers {
-		interval = min(interval, hurry)
-	}
-	return jitter(interval)
+	return jitter(plan.NextAnnounce(time.Duration(resp.Interval), left > 0, t.Stats().ActivePeers))
 }
 
 func (a *announcing) addPeers(t *torrent.Torrent, listed []api.SwarmPeer) {
@@ -111,16 +100,15 @@ func (a *announcing) addPeers(t *torrent.Torrent, listed []api.SwarmPeer) {
 	t.AddPeers(peers)
 }
 
-// order asks for all pieces, the own slice first. The library orders alike on
-// machines that see alike: without slices all would fetch the same pieces from
-// the seed and have nothing for each other.
+// order asks for all pieces, the own slice first: the library orders alike on
+// machines that see alike.
 func (a *announcing) order(t *torrent.Torrent) {
 	if t.Info() == nil || a.ordered {
 		return
 	}
 	for i := range t.NumPieces() {
 		priority := torrent.PiecePriorityNormal
-		if a.size > 1 && i%a.size == a.rank {
+		if plan.Slice(i, a.rank, a.size) {
 			priority = torrent.PiecePriorityHigh
 		}
 		t.Piece(i).SetPriority(priority)

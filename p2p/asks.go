@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/anacrolix/torrent"
+
+	"redflag/p2p/plan"
 )
 
 // asks shares the requests that may be outstanding among the peers of a
@@ -37,7 +39,7 @@ func (a *asks) remove(c *torrent.PeerConn, budget int) {
 
 // share needs mu.
 func (a *asks) share(budget int) int {
-	limit := max(leastRequests, budget/max(1, len(a.peers)))
+	limit := plan.Requests(budget, len(a.peers))
 	for c := range a.peers {
 		c.PeerMaxRequests = limit
 	}

@@ -10,15 +10,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"redflag/api"
+	"redflag/p2p/plan"
 )
 
 const (
-	// askedAtOnce is how many blocks of 16 KiB are asked of all peers of the
-	// region together, and leastRequests how many of each at least. Few
-	// outstanding requests keep them where they can be served soon, and keep
-	// duplicates rare: with 16 peers, 4 of each wasted 1 % and 8 wasted 2 %.
-	askedAtOnce   = 64
-	leastRequests = 4
 	// askedTime is how much of a download cap may be asked for ahead: what is on
 	// the way when a machine dies comes again.
 	askedTime = 50 * time.Millisecond
@@ -118,10 +113,10 @@ func (s *Swarm) onExtendedHandshake(c *torrent.PeerConn, m *pp.ExtendedHandshake
 // askBudget is how many blocks may be asked of all peers of the region together.
 func (s *Swarm) askBudget() int {
 	if s.cfg.Download == nil || s.cfg.Download.Rate() == api.Unlimited {
-		return askedAtOnce
+		return plan.AskedAtOnce
 	}
 	ahead := s.cfg.Download.Rate().BytesPerSecond() * askedTime.Seconds() / blockSize
-	return min(askedAtOnce, max(fewAsked, int(ahead)))
+	return min(plan.AskedAtOnce, max(fewAsked, int(ahead)))
 }
 
 func (s *Swarm) onPeerClosed(c *torrent.PeerConn) {

@@ -9,6 +9,8 @@ import (
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
 	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"redflag/p2p/plan"
 )
 
 // offering is the node's side of a connection to an agent under a plan. The
@@ -17,7 +19,7 @@ import (
 // are put between the library's messages.
 type offering struct {
 	c    *conn
-	plan *plan
+	plan *plan.Offers
 
 	claimed bool // the library has said what it has; needs conn.writing
 
@@ -29,11 +31,11 @@ type offering struct {
 const haveSize = 9 // bytes of a have message with its length
 
 // newOffering puts a connection under the plan until it is closed.
-func newOffering(s *Swarm, c *conn, p *plan) *offering {
+func newOffering(s *Swarm, c *conn, p *plan.Offers) *offering {
 	o := &offering{c: c, plan: p, wake: make(chan struct{}, 1)}
-	p.join(c.peer.ID, o)
+	p.Join(c.peer.ID, o)
 	s.work.Go(func() {
-		defer p.leave(c.peer.ID, o)
+		defer p.Leave(c.peer.ID, o)
 		o.run(s.ctx)
 	})
 	return o
@@ -57,8 +59,8 @@ func (o *offering) disclaim(b []byte, skip int) []byte {
 	return b
 }
 
-// offer implements offerer.
-func (o *offering) offer(piece int) {
+// Offer implements plan.Taker.
+func (o *offering) Offer(piece int) {
 	o.queueMu.Lock()
 	o.queue = append(o.queue, piece)
 	o.queueMu.Unlock()
@@ -114,7 +116,7 @@ func (o *offering) flush() bool {
 // planFor returns the plan that a connection for an info hash falls under; nil
 // if there is none. Only a node that has the whole payload plans, and only for
 // agents of its region: nodes fetch from it as they like.
-func (s *Swarm) planFor(peer Peer, h metainfo.Hash) *plan {
+func (s *Swarm) planFor(peer Peer, h metainfo.Hash) *plan.Offers {
 	if !s.cfg.Self.Node || peer.Node || peer.Region != s.cfg.Self.Region {
 		return nil
 	}
@@ -126,22 +128,17 @@ func (s *Swarm) planFor(peer Peer, h metainfo.Hash) *plan {
 }
 
 // planning returns the share's plan.
-func (sh *share) planning() *plan {
+func (sh *share) planning() *plan.Offers {
 	sh.planMu.Lock()
 	defer sh.planMu.Unlock()
 	if sh.plan == nil {
-		sh.plan = newPlan(sh.payload.pieces, sh.payload.pieceLength)
+		sh.plan = plan.NewOffers(sh.payload.pieces, sh.payload.pieceLength)
 	}
 	return sh.plan
 }
 
 // onMessage tells the plan what agents have.
 func (s *Swarm) onMessage(c *torrent.PeerConn, m *pp.Message) {
-	switch m.Type {
-	case pp.Have, pp.Bitfield, pp.HaveAll, pp.HaveNone:
-	default:
-		return
-	}
 	if m.Keepalive {
 		return
 	}
@@ -154,13 +151,34 @@ func (s *Swarm) onMessage(c *torrent.PeerConn, m *pp.Message) {
 	p := sh.plan
 	sh.planMu.Unlock()
 	if p != nil {
-		p.heard(peer.ID, m)
+		heard(p, peer.ID, m)
+	}
+}
+
+// heard passes on what an agent's message says that it has, if anything.
+func heard(p *plan.Offers, id string, m *pp.Message) {
+	switch m.Type {
+	case pp.Have:
+		p.Has(id, m.Index.Int())
+	case pp.Bitfield:
+		var pieces []int
+		for i, has := range m.Bitfield {
+			if has {
+				pieces = append(pieces, i)
+			}
+		}
+		p.Has(id, pieces...)
+	case pp.HaveAll:
+		p.HasAll(id)
+	case pp.HaveNone:
+		p.Has(id)
+	default:
 	}
 }
 
 // keepPlans looks after the plans until ctx ends.
 func (s *Swarm) keepPlans(ctx context.Context) {
-	ticker := time.NewTicker(planTick)
+	ticker := time.NewTicker(plan.Tick)
 	defer ticker.Stop()
 	for {
 		select {
@@ -172,7 +190,7 @@ func (s *Swarm) keepPlans(ctx context.Context) {
 				p := sh.plan
 				sh.planMu.Unlock()
 				if p != nil {
-					p.tick(now, sh.stats().ToPeers)
+					p.Tick(now, sh.stats().ToPeers)
 				}
 			}
 		}

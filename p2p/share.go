@@ -8,6 +8,8 @@ import (
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
+
+	"redflag/p2p/plan"
 )
 
 // share is this machine's part in the swarm of one payload.
@@ -26,8 +28,8 @@ type share struct {
 
 	asks   asks
 	stalls stalls
-	planMu sync.Mutex // a leaf
-	plan   *plan      // nil until an agent asks a node
+	planMu sync.Mutex   // a leaf
+	plan   *plan.Offers // nil until an agent asks a node
 
 	// What follows needs Swarm.ops.
 	waiters  int           // calls of Fetch

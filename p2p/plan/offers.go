@@ -1,11 +1,10 @@
-package p2p
+package plan
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
-
-	pp "github.com/anacrolix/torrent/peer_protocol"
 )
 
 const (
@@ -21,7 +20,8 @@ const (
 	// spareShare is how much the node offers a second time of its own accord:
 	// a part of the payload.
 	spareShare = 0.2
-	planTick   = 500 * time.Millisecond
+	// Tick is the time between two calls of Offers.Tick.
+	Tick = 500 * time.Millisecond
 	// fewSlots is how many offers are under way at least, over all agents. It
 	// is few, so that first copies are whole soon and can be traded.
 	fewSlots = 4
@@ -30,18 +30,21 @@ const (
 	slotTime = 1500 * time.Millisecond
 )
 
-// offerer tells a peer that this side has a piece. It must not block.
-type offerer interface{ offer(piece int) }
+// Taker tells an agent that the node has a piece. It must not block, and not
+// call the Offers that calls it.
+type Taker interface{ Offer(piece int) }
 
-// plan decides which agent gets which piece from a node that has them all, in
+// Offers decides which agent gets which piece from a node that has them all, in
 // the manner of BEP 16: the node claims to have nothing and offers each piece
 // to one agent before any goes out twice. Agents then have something for each
 // other at once, and the node's uplink carries the payload about once.
 //
 // It is safe for concurrent use and its lock is a leaf.
-type plan struct {
+type Offers struct {
 	pieces      int
 	pieceLength int64 // bytes
+	now         func() time.Time
+	intN        func(n int) int
 
 	mu     sync.Mutex
 	slots  int       // offers that may be under way
@@ -51,11 +54,12 @@ type plan struct {
 	copies []int     // by piece: agents that have it
 	again  int       // second offers that are left
 	agents map[string]*planned
+	joined []*planned // the same, in the order in which they came
 }
 
 // planned is what the plan knows of one agent.
 type planned struct {
-	to     offerer
+	to     Taker
 	has    []bool
 	known  int          // pieces it has
 	open   map[int]bool // offered, and not there yet
@@ -64,9 +68,11 @@ type planned struct {
 	moved  time.Time    // when it got a piece last, from anybody
 }
 
-func newPlan(pieces int, pieceLength int64) *plan {
-	return &plan{
+// NewOffers returns the plan of a payload of so many pieces, without agents.
+func NewOffers(pieces int, pieceLength int64) *Offers {
+	return &Offers{
 		pieces: pieces, pieceLength: pieceLength, slots: fewSlots,
+		now: time.Now, intN: rand.IntN,
 		offers: make([]int, pieces),
 		copies: make([]int, pieces),
 		again:  int(spareShare*float64(pieces)) + 1,
@@ -74,19 +80,25 @@ func newPlan(pieces int, pieceLength int64) *plan {
 	}
 }
 
-// join takes up an agent that claims nothing yet.
-func (p *plan) join(id string, to offerer) {
+// Simulate makes the plan take the time and its random numbers from elsewhere,
+// so that a run can be repeated. It is for before the first agent.
+func (p *Offers) Simulate(now func() time.Time, intN func(n int) int) { p.now, p.intN = now, intN }
+
+// Join takes up an agent that claims nothing yet.
+func (p *Offers) Join(id string, to Taker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.part(id)
-	p.agents[id] = &planned{
-		to: to, has: make([]bool, p.pieces), moved: time.Now(),
+	a := &planned{
+		to: to, has: make([]bool, p.pieces), moved: p.now(),
 		open: make(map[int]bool, openPieces), unseen: make(map[int]bool),
 	}
+	p.agents[id] = a
+	p.joined = append(p.joined, a)
 }
 
-// leave forgets the agent that to speaks to; its unfinished offers are free again.
-func (p *plan) leave(id string, to offerer) {
+// Leave forgets the agent that to speaks to; its unfinished offers are free again.
+func (p *Offers) Leave(id string, to Taker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if a := p.agents[id]; a != nil && a.to == to {
@@ -95,12 +107,13 @@ func (p *plan) leave(id string, to offerer) {
 }
 
 // part needs mu.
-func (p *plan) part(id string) {
+func (p *Offers) part(id string) {
 	a := p.agents[id]
 	if a == nil {
 		return
 	}
 	delete(p.agents, id)
+	p.joined = slices.DeleteFunc(p.joined, func(o *planned) bool { return o == a })
 	for i := range a.open {
 		p.offers[i]--
 	}
@@ -114,42 +127,37 @@ func (p *plan) part(id string) {
 	}
 }
 
-// heard takes a message of an agent about what it has.
-func (p *plan) heard(id string, m *pp.Message) {
+// Has takes an agent's word for which pieces it has; none is a word too.
+func (p *Offers) Has(id string, pieces ...int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.agents[id]
 	if a == nil {
 		return
 	}
-	switch m.Type {
-	case pp.Have:
-		p.got(id, a, m.Index.Int())
-	case pp.Bitfield:
-		for i, has := range m.Bitfield {
-			if has {
-				p.got(id, a, i)
-			}
-		}
-	case pp.HaveAll:
-		for i := range p.pieces {
-			p.got(id, a, i)
-		}
-	case pp.HaveNone:
-	default:
-		return
+	for _, i := range pieces {
+		p.got(a, i)
 	}
 	p.supply()
 }
 
+// HasAll takes an agent's word that it has every piece.
+func (p *Offers) HasAll(id string) {
+	all := make([]int, p.pieces)
+	for i := range all {
+		all[i] = i
+	}
+	p.Has(id, all...)
+}
+
 // got needs mu.
-func (p *plan) got(id string, a *planned, piece int) {
+func (p *Offers) got(a *planned, piece int) {
 	if piece < 0 || piece >= p.pieces || a.has[piece] {
 		return
 	}
 	a.has[piece] = true
 	a.known++
-	a.moved = time.Now()
+	a.moved = p.now()
 	p.copies[piece]++
 	if !a.open[piece] {
 		a.alone = false
@@ -162,16 +170,16 @@ func (p *plan) got(id string, a *planned, piece int) {
 	if p.copies[piece] < 2 {
 		return
 	}
-	for other, o := range p.agents {
-		if other != id && o.unseen[piece] {
+	for _, o := range p.joined {
+		if o != a {
 			delete(o.unseen, piece)
 		}
 	}
 }
 
 // supply fills the slots. It needs mu.
-func (p *plan) supply() {
-	for _, a := range p.agents {
+func (p *Offers) supply() {
+	for _, a := range p.joined {
 		for a.alone && len(a.open) < alonePieces {
 			piece, _ := p.next(a)
 			if piece < 0 {
@@ -181,7 +189,7 @@ func (p *plan) supply() {
 		}
 	}
 	open := 0
-	for _, a := range p.agents {
+	for _, a := range p.joined {
 		open += len(a.open)
 	}
 	for ; open < p.slots; open++ {
@@ -203,11 +211,11 @@ func (p *plan) supply() {
 // neediest returns the agent that has least to do of those that may have
 // another piece: who has pieces that nobody else has seen yet is busy passing
 // them on, the longer the slower its uplink is. It needs mu.
-func (p *plan) neediest() (best *planned) {
+func (p *Offers) neediest() (best *planned) {
 	// Few agents have more each: a fast link must not wait for one piece to be
 	// verified before the next is on its way.
 	limit := max(openPieces, p.slots/max(1, len(p.agents)))
-	for _, a := range p.agents {
+	for _, a := range p.joined {
 		if len(a.open) >= limit || a.known+len(a.open) >= p.pieces {
 			continue
 		}
@@ -222,17 +230,17 @@ func (p *plan) neediest() (best *planned) {
 func (a *planned) load() int { return len(a.open) + len(a.unseen) }
 
 // give needs mu.
-func (p *plan) give(a *planned, piece int) {
+func (p *Offers) give(a *planned, piece int) {
 	p.offers[piece]++
 	a.open[piece] = true
-	a.to.offer(piece)
+	a.to.Offer(piece)
 }
 
 // next returns the piece that was offered least of those that the agent lacks,
 // and whether that is never; -1 if there is none. It needs mu.
-func (p *plan) next(a *planned) (piece int, fresh bool) {
+func (p *Offers) next(a *planned) (piece int, fresh bool) {
 	piece = -1
-	start := rand.IntN(p.pieces)
+	start := p.intN(p.pieces)
 	for k := range p.pieces {
 		i := (start + k) % p.pieces
 		if a.open[i] || a.has[i] {
@@ -246,16 +254,16 @@ func (p *plan) next(a *planned) (piece int, fresh bool) {
 }
 
 // rank orders pieces: those that were offered least first, then the rarest.
-func (p *plan) rank(i int) int { return max(p.offers[i], p.copies[i])*1024 + p.copies[i] }
+func (p *Offers) rank(i int) int { return max(p.offers[i], p.copies[i])*1024 + p.copies[i] }
 
-// tick takes the time, and how many payload bytes the node has sent so far. It
+// Tick takes the time, and how many payload bytes the node has sent so far. It
 // looks after agents that nothing comes to: whoever was to give them pieces is
 // slow, gone or out of reach.
-func (p *plan) tick(now time.Time, sent int64) {
+func (p *Offers) Tick(now time.Time, sent int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.widen(now, sent)
-	for _, a := range p.agents {
+	for _, a := range p.joined {
 		if a.known < p.pieces && len(a.open) == 0 && now.Sub(a.moved) >= starved {
 			a.alone = true
 		}
@@ -265,7 +273,7 @@ func (p *plan) tick(now time.Time, sent int64) {
 
 // widen gives the uplink as many slots as it has shown that it can fill. It
 // needs mu.
-func (p *plan) widen(now time.Time, sent int64) {
+func (p *Offers) widen(now time.Time, sent int64) {
 	elapsed := now.Sub(p.ticked)
 	if !p.ticked.IsZero() && elapsed > 0 {
 		perSlotTime := float64(sent-p.sent) * float64(slotTime) / float64(elapsed)
