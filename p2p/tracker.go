@@ -1,9 +1,7 @@
 package p2p
 
 import (
-	"cmp"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +24,8 @@ const (
 	// strangers is how many of those are picked at random when the caller's
 	// site alone could fill the answer: a site must not become an island.
 	strangers = 5
+	// looks bounds the members that are looked at for one answer.
+	looks = 4 * trackerPeers
 )
 
 // Member is one participant of a swarm, as its last announce said.
@@ -35,82 +35,97 @@ type Member struct {
 	Left int64  // bytes still missing
 	seen time.Time
 	came time.Time // when it asked first, without a longer silence since
+	at   [2]int    // where it stands in its crowds: inRegion, inSite
 }
 
 // Tracker knows who takes part in which swarm. It answers with members of the
 // caller's region only: payloads cross regions between nodes, never between
-// agents. It is safe for concurrent use.
+// agents. An answer costs the same however many members there are. It is safe
+// for concurrent use.
 type Tracker struct {
 	mu     sync.Mutex
-	swarms map[string]map[string]*Member // info hash → member id
+	intN   func(n int) int
+	swarms map[string]*members // by info hash
 }
 
 // NewTracker returns a tracker that knows nobody.
-func NewTracker() *Tracker { return &Tracker{swarms: map[string]map[string]*Member{}} }
+func NewTracker() *Tracker { return &Tracker{intN: rand.IntN, swarms: map[string]*members{}} }
+
+// Simulate makes the tracker take its random numbers from elsewhere, so that a
+// run can be repeated. It is for before the first announce.
+func (t *Tracker) Simulate(intN func(n int) int) { t.intN = intN }
+
+func (t *Tracker) swarm(infoHash string) *members {
+	s := t.swarms[infoHash]
+	if s == nil {
+		s = &members{byID: map[string]*Member{}, crowds: map[place]*crowd{}}
+		t.swarms[infoHash] = s
+	}
+	return s
+}
 
 // Announce records m and returns its peers and its rank among those of its
 // region that still miss pieces.
 func (t *Tracker) Announce(infoHash string, m Member, now time.Time) api.AnnounceResponse {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	swarm := t.swarms[infoHash]
-	if swarm == nil {
-		swarm = map[string]*Member{}
-		t.swarms[infoHash] = swarm
+	s := t.swarm(infoHash)
+	self := s.take(m, now)
+	region, site := s.crowd(place{region: m.Region}), &crowd{}
+	if m.Site != "" {
+		site = s.crowd(place{m.Region, m.Site})
 	}
-	m.seen, m.came = now, now
-	if o := swarm[m.ID]; o != nil && now.Sub(o.seen) <= crossingExpiry {
-		m.came = o.came
-	}
-	swarm[m.ID] = &m
-
 	resp := api.AnnounceResponse{Interval: api.Duration(announceInterval), Size: 1}
 	if m.Left > 0 {
 		resp.Interval = api.Duration(announceBusy)
+		resp.Rank, resp.Size = self.at[inRegion], len(region.missing)
+	} else { // two seeds have nothing to say
+		region, site = &crowd{missing: region.missing}, &crowd{missing: site.missing}
 	}
-	var missing []string
-	var near, far []api.SwarmPeer
-	for id, o := range swarm {
-		if now.Sub(o.seen) > memberExpiry {
-			delete(swarm, id)
-			continue
-		}
-		if o.Region != m.Region {
-			continue
-		}
-		if o.Left > 0 {
-			missing = append(missing, id)
-		}
-		if id == m.ID || (o.Left == 0 && m.Left == 0) { // two seeds have nothing to say
-			continue
-		}
-		p := api.SwarmPeer{ID: o.ID, Node: o.Node, Addr: o.Addr, SameSite: o.Site != "" && o.Site == m.Site}
-		if p.SameSite {
-			near = append(near, p)
-		} else {
-			far = append(far, p)
-		}
-	}
-	slices.Sort(missing)
-	if i, ok := slices.BinarySearch(missing, m.ID); ok {
-		resp.Rank, resp.Size = i, len(missing)
-	}
-	near, far = pick(near, trackerPeers), pick(far, trackerPeers)
+	there := func(o *Member) bool { return o != self && now.Sub(o.seen) <= memberExpiry }
+	near := t.draw(site, there)
+	far := t.draw(region, func(o *Member) bool { return there(o) && (o.Site == "" || o.Site != m.Site) })
 	keep := min(len(near), trackerPeers-min(len(far), strangers))
-	resp.Peers = slices.Concat(near[:keep], far[:min(len(far), trackerPeers-keep)])
+	for _, o := range near[:keep] {
+		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: o.ID, Node: o.Node, Addr: o.Addr, SameSite: true})
+	}
+	for _, o := range far[:min(len(far), trackerPeers-keep)] {
+		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: o.ID, Node: o.Node, Addr: o.Addr})
+	}
 	return resp
+}
+
+// draw picks up to trackerPeers at random of those that are ok. Of many it
+// looks at some only.
+func (t *Tracker) draw(c *crowd, ok func(*Member) bool) (picked []*Member) {
+	n := c.size()
+	moved := map[int]*Member{} // a shuffle of which only the head is made
+	at := func(i int) *Member {
+		if m := moved[i]; m != nil {
+			return m
+		}
+		return c.member(i)
+	}
+	for i := 0; i < min(n, looks) && len(picked) < trackerPeers; i++ {
+		j := i + t.intN(n-i)
+		m := at(j)
+		moved[j] = at(i)
+		if ok(m) {
+			picked = append(picked, m)
+		}
+	}
+	return picked
 }
 
 // Members returns those of a region that take part in a swarm.
 func (t *Tracker) Members(infoHash, region string, now time.Time) (list []api.SwarmPeer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, m := range t.swarms[infoHash] {
-		if m.Region == region && now.Sub(m.seen) <= memberExpiry {
-			list = append(list, api.SwarmPeer{ID: m.ID, Node: m.Node, Addr: m.Addr})
-		}
+	c := t.swarm(infoHash).crowd(place{region: region})
+	for _, m := range t.draw(c, func(m *Member) bool { return now.Sub(m.seen) <= memberExpiry }) {
+		list = append(list, api.SwarmPeer{ID: m.ID, Node: m.Node, Addr: m.Addr})
 	}
-	return pick(list, trackerPeers)
+	return list
 }
 
 // MayCross reports whether a member may fetch from a node of another region,
@@ -122,15 +137,17 @@ func (t *Tracker) MayCross(infoHash string, m Member, wait time.Duration, now ti
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	first, came := "", now
-	for id, o := range t.swarms[infoHash] {
-		if o.Region != m.Region || now.Sub(o.seen) > crossingExpiry {
+	c := t.swarm(infoHash).crowd(place{region: m.Region})
+	for i := range c.size() {
+		o := c.member(i)
+		if now.Sub(o.seen) > crossingExpiry {
 			continue
 		}
 		if o.Left == 0 {
 			return false
 		}
-		if first == "" || id < first {
-			first = id
+		if first == "" || o.ID < first {
+			first = o.ID
 		}
 		if o.came.Before(came) {
 			came = o.came
@@ -139,24 +156,13 @@ func (t *Tracker) MayCross(infoHash string, m Member, wait time.Duration, now ti
 	return first == m.ID && now.Sub(came) >= wait
 }
 
-// pick returns up to n of the peers, at random.
-func pick(peers []api.SwarmPeer, n int) []api.SwarmPeer {
-	slices.SortFunc(peers, func(a, b api.SwarmPeer) int { return cmp.Compare(a.ID, b.ID) })
-	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
-	return peers[:min(len(peers), n)]
-}
-
 // Sweep forgets silent members, and swarms without members.
 func (t *Tracker) Sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for hash, swarm := range t.swarms {
-		for id, m := range swarm {
-			if now.Sub(m.seen) > memberExpiry {
-				delete(swarm, id)
-			}
-		}
-		if len(swarm) == 0 {
+	for hash, s := range t.swarms {
+		s.sweep(now)
+		if len(s.byID) == 0 {
 			delete(t.swarms, hash)
 		}
 	}

@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -50,4 +51,64 @@ func TestTracker(t *testing.T) {
 	now = now.Add(memberExpiry + time.Second)
 	tr.Sweep(now)
 	require.Empty(t, tr.swarms)
+}
+
+func TestTrackerOfManyMembers(t *testing.T) {
+	const agents, sites = 3000, 2
+	tr, now := NewTracker(), time.Now()
+	member := func(i int, left int64) Member {
+		id := fmt.Sprintf("agent-%04d", i)
+		return Member{Peer: Peer{ID: id, Region: "eu", Site: fmt.Sprint(i % sites)}, Addr: id + ":1", Left: left}
+	}
+	for i := range agents {
+		tr.Announce("hash", member(i, 1), now)
+	}
+	ranks := map[int]bool{}
+	for i := range agents {
+		resp := tr.Announce("hash", member(i, 1), now)
+		require.Equal(t, agents, resp.Size)
+		ranks[resp.Rank] = true
+	}
+	require.Len(t, ranks, agents, "each has a rank of its own")
+
+	resp := tr.Announce("hash", member(7, 1), now)
+	seen, near := map[string]bool{}, 0
+	for _, p := range resp.Peers {
+		require.NotEqual(t, "agent-0007", p.ID)
+		seen[p.ID] = true
+		if p.SameSite {
+			near++
+		}
+	}
+	require.Len(t, seen, trackerPeers, "nobody is named twice")
+	require.Equal(t, trackerPeers-strangers, near, "the site comes first, and is no island")
+
+	for i := range agents - 1 {
+		resp := tr.Announce("hash", member(i, 0), now)
+		require.Equal(t, []int{0, 1}, []int{resp.Rank, resp.Size})
+	}
+	resp = tr.Announce("hash", member(agents-1, 1), now)
+	require.Equal(t, []int{0, 1}, []int{resp.Rank, resp.Size}, "the last one that misses pieces")
+	require.Equal(t, "agent-2999", tr.Announce("hash", member(0, 0), now).Peers[0].ID, "the seeds know it")
+	moved := member(agents-1, 1)
+	moved.Site = "elsewhere"
+	for _, p := range tr.Announce("hash", moved, now).Peers {
+		require.False(t, p.SameSite)
+	}
+}
+
+func BenchmarkAnnounce(b *testing.B) {
+	for _, members := range []int{50, 5000} {
+		b.Run(fmt.Sprint(members), func(b *testing.B) {
+			tr, now := NewTracker(), time.Now()
+			m := make([]Member, members)
+			for i := range m {
+				m[i] = Member{Peer: Peer{ID: fmt.Sprint("agent-", i), Region: "eu"}, Addr: "a:1", Left: 1}
+				tr.Announce("hash", m[i], now)
+			}
+			for i := 0; b.Loop(); i++ {
+				tr.Announce("hash", m[i%members], now)
+			}
+		})
+	}
 }
