@@ -123,6 +123,8 @@ type PublishRequest struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	Targets []byte `json:"targets"`
+	// Role is the delegated role that Targets is of; empty for targets itself.
+	Role string `json:"role,omitempty"`
 }
 
 // Upload is what a node says of a payload that it took in.

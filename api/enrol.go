@@ -114,8 +114,10 @@ type TrustStatus struct {
 }
 
 // TrustUpdate is new offline-signed metadata from an operator. Root may be
-// alone; Targets names what may be installed.
+// alone; Targets names what may be installed, and Roles are the files of roles that
+// it delegates to.
 type TrustUpdate struct {
-	Root    []byte `json:"root,omitempty"`
-	Targets []byte `json:"targets,omitempty"`
+	Root    []byte            `json:"root,omitempty"`
+	Targets []byte            `json:"targets,omitempty"`
+	Roles   map[string][]byte `json:"roles,omitempty"`
 }

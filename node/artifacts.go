@@ -148,7 +148,7 @@ func (n *Node) publish(r *http.Request) (any, error) {
 	if err := errors.Join(api.CheckID("artifact", req.Name), api.CheckID("version", req.Version)); err != nil {
 		return nil, err
 	}
-	summary, err := n.checkTargets(req.Targets)
+	summary, named, err := n.checkTargets(req.Role, req.Targets)
 	if err != nil {
 		return nil, err
 	}
@@ -170,18 +170,18 @@ func (n *Node) publish(r *http.Request) (any, error) {
 	if exists && !addsDeltas(known, artifact) { // once more, perhaps because the first seed was lost
 		return known, nil
 	}
-	err = n.signAndPropose(r.Context(), req.Targets, func(m signedMetadata) (state.EntryType, any) {
+	err = n.signAndPropose(r.Context(), named, func(m signedMetadata) (state.EntryType, any) {
 		return state.TypePublishArtifact, state.PublishArtifact{
 			Artifact: artifact,
 			Targets:  state.Metadata{Version: summary.Version, Bytes: req.Targets},
-			Snapshot: m.snapshot, Timestamp: m.timestamp,
+			Snapshot: m.snapshot, Timestamp: m.timestamp, Role: req.Role,
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	telemetry.For(r.Context(), n.log).Info("artifact published", "artifact", req.Name, "version", req.Version,
-		"length", target.Length, "sha256", target.SHA256, "info_hash", target.Custom.InfoHash)
+		"length", target.Length, "sha256", target.SHA256, "info_hash", target.Custom.InfoHash, "role", req.Role)
 	return artifact, nil
 }
 
@@ -214,17 +214,26 @@ func addsDeltas(known, next api.Artifact) bool {
 	return slices.ContainsFunc(next.Deltas, func(d api.Delta) bool { return !slices.Contains(known.Deltas, d) })
 }
 
-// checkTargets verifies an operator's targets metadata before it is let in.
-func (n *Node) checkTargets(targets []byte) (trust.TargetsSummary, error) {
+// checkTargets verifies an operator's targets metadata, or that of a role which it
+// delegates to, before it is let in. named is what a snapshot is to name then.
+func (n *Node) checkTargets(role string, file []byte) (summary trust.TargetsSummary, named offline, err error) {
 	root, ok := n.currentMetadata(state.RoleRoot)
 	if !ok {
-		return trust.TargetsSummary{}, noRoot()
+		return summary, named, noRoot()
 	}
-	summary, err := trust.CheckTargets(root, targets, time.Now())
+	if role == "" {
+		named.targets = file
+		summary, err = trust.CheckTargets(root, file, time.Now())
+	} else {
+		named.targets, _ = n.currentMetadata(state.RoleTargets)
+		named.roles = map[string][]byte{role: file}
+		summary, err = trust.CheckDelegated(named.targets, role, file, time.Now())
+	}
 	if err != nil {
-		return summary, api.Errorf(api.CodeInvalid, "the targets metadata is refused: %v", err)
+		return summary, named, api.Errorf(api.CodeInvalid, "the targets metadata is refused: %v", err).
+			WithHint("redflag keys status shows who may sign what")
 	}
-	return summary, nil
+	return summary, named, nil
 }
 
 // seedUpload moves the payload of target into the swarm's store. It was hashed

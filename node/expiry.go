@@ -12,6 +12,7 @@ import (
 
 	"redflag/api"
 	"redflag/consensus/state"
+	"redflag/trust"
 	"redflag/trust/pki"
 )
 
@@ -146,6 +147,7 @@ func (n *Node) expiries() ([]expiry, error) {
 }
 
 func (n *Node) metadataEnds(now time.Time) (ends []expiry) {
+	delegated := n.delegated()
 	for role := range n.state().TrustVersions() {
 		advice := "the leader renews it; look at its log"
 		switch role {
@@ -155,6 +157,9 @@ func (n *Node) metadataEnds(now time.Time) (ends []expiry) {
 		case state.RoleTargets:
 			advice = "publish anything, or: redflag keys renew targets"
 		default:
+			if !slices.Contains(delegated, role) {
+				continue // it was taken away: nobody asks for its file any more
+			}
 			advice = "publish anything of it, or: redflag keys renew " + role
 		}
 		online := role == state.RoleSnapshot || role == state.RoleTimestamp
@@ -163,6 +168,19 @@ func (n *Node) metadataEnds(now time.Time) (ends []expiry) {
 		}
 	}
 	return ends
+}
+
+// delegated lists the roles that targets delegates to.
+func (n *Node) delegated() (roles []string) {
+	targets, _ := n.currentMetadata(state.RoleTargets)
+	all, err := trust.Delegations(targets)
+	if err != nil {
+		return nil // there are none yet
+	}
+	for _, d := range all {
+		roles = append(roles, d.Role)
+	}
+	return roles
 }
 
 func certificateEnd(b []byte) (time.Time, error) {

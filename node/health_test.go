@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"redflag/api"
 	"redflag/consensus/state"
@@ -272,4 +273,37 @@ func TestHealthSeesTheQueue(t *testing.T) {
 	r.becomes("swarm", api.StatusOK)
 	clock.by.Store(int64(2 * fetchPatience))
 	require.Contains(t, r.becomes("swarm", api.StatusWarn).Detail, "1 payloads are not complete")
+}
+
+// The file of a delegated role has the alarms of targets, until the role is taken
+// away.
+func TestExpiryOfDelegatedRole(t *testing.T) {
+	r := start(t)
+	put := func(version int64, ends time.Duration, change func(*metadata.TargetsType)) state.Metadata {
+		t.Helper()
+		m := metadata.Targets(time.Now().Add(ends).UTC())
+		m.Signed.Version = version
+		change(&m.Signed)
+		b, err := m.ToBytes(false)
+		require.NoError(t, err)
+		return state.Metadata{Version: version, Bytes: b}
+	}
+	propose := func(e state.PutTrust) {
+		t.Helper()
+		_, err := r.node.propose(t.Context(), state.TypePutTrust, e)
+		require.NoError(t, err)
+	}
+	delegating := put(1, 90*day, func(s *metadata.TargetsType) {
+		s.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}, Roles: []metadata.DelegatedRole{{Name: "app", Threshold: 1, Paths: []string{"app/*"}}}}
+	})
+	propose(state.PutTrust{Targets: &delegating, Roles: map[string]state.Metadata{"app": put(1, 20*day, func(*metadata.TargetsType) {})}})
+	f := checkCertificates(r.node, r.node.view())
+	require.Contains(t, f.detail, "the signed app metadata expires in 19 days")
+	require.Equal(t, "publish anything of it, or: redflag keys renew app", f.advice)
+	none := put(2, 90*day, func(*metadata.TargetsType) {})
+	propose(state.PutTrust{Targets: &none})
+	require.NotContains(t, checkCertificates(r.node, r.node.view()).detail, "app metadata")
+	b, ok := r.node.state().TrustFile("1.app.json")
+	require.True(t, ok, "a snapshot goes on naming it")
+	require.NotEmpty(t, b)
 }

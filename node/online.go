@@ -37,23 +37,30 @@ func (n *Node) currentMetadata(role string) ([]byte, bool) {
 	return n.state().TrustFile(name)
 }
 
-// signAndPropose signs snapshot and timestamp over targets and proposes the
-// entry that make returns. The state machine accepts only the next versions,
+// offline is what the operators' keys signed and a snapshot is to name: targets, and
+// files of delegated roles that are new.
+type offline struct {
+	targets []byte
+	roles   map[string][]byte
+}
+
+// signAndPropose signs snapshot and timestamp over named and proposes the entry
+// that make returns. The state machine accepts only the next versions,
 // so that of two nodes that sign at once one is told to try again.
-func (n *Node) signAndPropose(ctx context.Context, targets []byte, entry func(signedMetadata) (state.EntryType, any)) error {
+func (n *Node) signAndPropose(ctx context.Context, named offline, entry func(signedMetadata) (state.EntryType, any)) error {
 	signer, err := n.onlineSigner()
 	if err != nil {
 		return err
 	}
-	return n.signAndProposeAs(ctx, signer, targets, entry)
+	return n.signAndProposeAs(ctx, signer, named, entry)
 }
 
 func (n *Node) signAndProposeAs(
-	ctx context.Context, signer crypto.Signer, targets []byte, entry func(signedMetadata) (state.EntryType, any),
+	ctx context.Context, signer crypto.Signer, named offline, entry func(signedMetadata) (state.EntryType, any),
 ) error {
 	for try := 1; ; try++ {
 		before := n.state().TrustVersions()[state.RoleTimestamp]
-		m, err := n.signOnline(signer, online.Sign, targets)
+		m, err := n.signOnline(signer, online.Sign, named)
 		if err != nil {
 			return err
 		}
@@ -68,11 +75,11 @@ func (n *Node) signAndProposeAs(
 
 // signOnline signs with sign what follows the metadata in force.
 func (n *Node) signOnline(
-	signer crypto.Signer, sign func(crypto.Signer, online.Current, time.Time) (snapshot, timestamp online.Metadata, err error), targets []byte,
+	signer crypto.Signer, sign func(crypto.Signer, online.Current, time.Time) (snapshot, timestamp online.Metadata, err error), named offline,
 ) (signedMetadata, error) {
 	snapshot, _ := n.currentMetadata(state.RoleSnapshot)
 	timestamp, _ := n.currentMetadata(state.RoleTimestamp)
-	s, t, err := sign(signer, online.Current{Targets: targets, Snapshot: snapshot, Timestamp: timestamp}, time.Now())
+	s, t, err := sign(signer, online.Current{Targets: named.targets, Roles: named.roles, Snapshot: snapshot, Timestamp: timestamp}, time.Now())
 	if err != nil {
 		return signedMetadata{}, fmt.Errorf("sign snapshot and timestamp: %w", err)
 	}
@@ -115,7 +122,7 @@ func (n *Node) refreshOnline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := n.signOnline(signer, online.Refresh, targets)
+	m, err := n.signOnline(signer, online.Refresh, offline{targets: targets})
 	if err != nil {
 		return err
 	}

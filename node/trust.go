@@ -4,7 +4,9 @@ import (
 	"crypto"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"redflag/api"
@@ -79,6 +81,9 @@ func (n *Node) updateTrust(r *http.Request) (any, error) {
 		targets, _ = n.currentMetadata(state.RoleTargets)
 	}
 	if len(targets) == 0 {
+		if len(req.Roles) > 0 {
+			return nil, api.Errorf(api.CodeInvalid, "there are no targets that delegate anything")
+		}
 		_, err := n.propose(r.Context(), state.TypePutTrust, entry)
 		return nil, err
 	}
@@ -90,11 +95,14 @@ func (n *Node) updateTrust(r *http.Request) (any, error) {
 	if len(req.Targets) > 0 {
 		entry.Targets = &state.Metadata{Version: summary.Version, Bytes: targets}
 	}
+	if entry.Roles, err = checkRoles(targets, req.Roles); err != nil {
+		return nil, err
+	}
 	signer, err := n.signerFor(entry.OnlineKey)
 	if err != nil {
 		return nil, err
 	}
-	err = n.signAndProposeAs(r.Context(), signer, targets, func(m signedMetadata) (state.EntryType, any) {
+	err = n.signAndProposeAs(r.Context(), signer, offline{targets, req.Roles}, func(m signedMetadata) (state.EntryType, any) {
 		entry.Snapshot, entry.Timestamp = &m.snapshot, &m.timestamp
 		return state.TypePutTrust, entry
 	})
@@ -102,8 +110,22 @@ func (n *Node) updateTrust(r *http.Request) (any, error) {
 		return nil, err
 	}
 	telemetry.For(r.Context(), n.log).Info("trust metadata updated", "targets_version", summary.Version,
-		"root", entry.Root != nil, "online_key", entry.OnlineKey != nil)
+		"root", entry.Root != nil, "online_key", entry.OnlineKey != nil, "roles", slices.Sorted(maps.Keys(req.Roles)))
 	return nil, nil
+}
+
+// checkRoles verifies files of roles that targets delegate to.
+func checkRoles(targets []byte, files map[string][]byte) (map[string]state.Metadata, error) {
+	out := map[string]state.Metadata{}
+	for role, file := range files {
+		summary, err := trust.CheckDelegated(targets, role, file, time.Now())
+		if err != nil {
+			return nil, api.Errorf(api.CodeInvalid, "the metadata of role %.80q is refused: %v", role, err).
+				WithHint("redflag keys status shows which keys may sign it, and what")
+		}
+		out[role] = state.Metadata{Version: summary.Version, Bytes: file}
+	}
+	return out, nil
 }
 
 // checkRoot verifies an operator's root. It returns the next online key where

@@ -19,6 +19,7 @@ import (
 //
 //	metadata/1.root.json, metadata/2.root.json, …   every root, in order
 //	metadata/targets.json                           the targets in force
+//	metadata/roles/NAME.json                        of each role that they delegate to
 //	payloads/NAME/VERSION                           any of what they name
 //
 // Nothing in it is secret, and nothing is believed but what the first root, whose
@@ -26,6 +27,7 @@ import (
 const (
 	bundleRoots    = "metadata/"
 	bundleTargets  = "metadata/targets.json"
+	bundleRoles    = "metadata/roles/"
 	bundlePayloads = "payloads/"
 	// maxBundleRoots is how many roots an agent would follow.
 	maxBundleRoots = 256
@@ -41,23 +43,26 @@ func badBundle(format string, args ...any) error {
 // bundleReader reads a bundle once, from front to back, and holds no payload in
 // memory.
 type bundleReader struct {
-	tar   *tar.Reader
-	root  []byte
-	count int // of roots
-	named map[string]trust.Target
+	tar     *tar.Reader
+	now     time.Time
+	root    []byte
+	count   int // of roots
+	targets []byte
+	roles   int // how many were read
+	named   map[string]trust.Target
 }
 
 // openBundle reads the metadata. pin is the hash of the first root. Targets that
 // have expired are refused: who renews them vouches for them once more.
 func openBundle(r io.Reader, pin string, now time.Time) (*bundleReader, error) {
-	b := &bundleReader{tar: tar.NewReader(r)}
+	b := &bundleReader{tar: tar.NewReader(r), now: now}
 	for {
 		h, err := b.next()
 		if err != nil {
 			return nil, err
 		}
 		if h.Name == bundleTargets {
-			return b, b.readTargets(h, now)
+			return b, b.readTargets(h)
 		}
 		if err := b.readRoot(h, pin); err != nil {
 			return nil, err
@@ -110,7 +115,7 @@ func (b *bundleReader) readRoot(h *tar.Header, pin string) error {
 	return nil
 }
 
-func (b *bundleReader) readTargets(h *tar.Header, now time.Time) error {
+func (b *bundleReader) readTargets(h *tar.Header) error {
 	if b.root == nil {
 		return badBundle("it has no root")
 	}
@@ -118,11 +123,29 @@ func (b *bundleReader) readTargets(h *tar.Header, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	summary, err := trust.CheckTargets(b.root, data, now)
+	summary, err := trust.CheckTargets(b.root, data, b.now)
 	if err != nil {
 		return badBundle("%v", err)
 	}
-	b.named = summary.Targets
+	b.targets, b.named = data, summary.Targets
+	return nil
+}
+
+// readRole reads the file of a delegated role, which comes before any payload.
+func (b *bundleReader) readRole(h *tar.Header) error {
+	if b.roles++; b.roles > trust.MaxDelegations {
+		return badBundle("it has more than %d roles", trust.MaxDelegations)
+	}
+	data, err := b.small(h, trust.MaxTargetsLength)
+	if err != nil {
+		return err
+	}
+	role := strings.TrimSuffix(strings.TrimPrefix(h.Name, bundleRoles), ".json")
+	summary, err := trust.CheckDelegated(b.targets, role, data, b.now)
+	if err != nil {
+		return badBundle("%v", err)
+	}
+	addTargets(b.named, summary.Targets)
 	return nil
 }
 
@@ -130,6 +153,11 @@ func (b *bundleReader) readTargets(h *tar.Header, now time.Time) error {
 // has checked yet, and io.EOF after the last.
 func (b *bundleReader) payload() (trust.Target, io.Reader, error) {
 	h, err := b.tar.Next()
+	for ; err == nil && strings.HasPrefix(h.Name, bundleRoles); h, err = b.tar.Next() {
+		if err := b.readRole(h); err != nil {
+			return trust.Target{}, nil, err
+		}
+	}
 	if errors.Is(err, io.EOF) {
 		return trust.Target{}, nil, io.EOF
 	}

@@ -27,7 +27,7 @@ func Export(ctx context.Context, client *api.Client, w io.Writer, root []byte, o
 	if err != nil {
 		return nil, err
 	}
-	targets, err := currentTargets(ctx, client)
+	targets, err := currentFile(ctx, client, trust.RoleTargets)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +36,9 @@ func Export(ctx context.Context, client *api.Client, w io.Writer, root []byte, o
 		return nil, fmt.Errorf("the cluster's %w", err)
 	}
 	if err := writeEntry(out, bundleTargets, targets); err != nil {
+		return nil, err
+	}
+	if err := exportRoles(ctx, client, out, targets, summary.Targets); err != nil {
 		return nil, err
 	}
 	if len(only) == 0 {
@@ -87,6 +90,43 @@ func exportRoots(ctx context.Context, client *api.Client, out *tar.Writer, root 
 	}
 }
 
+// exportRoles writes the file of each delegated role, and adds to named what it
+// names. Roles whose file is not in force, because nobody has renewed it or its
+// keys were taken away, stay behind with their payloads.
+func exportRoles(ctx context.Context, client *api.Client, out *tar.Writer, targets []byte, named map[string]trust.Target) error {
+	delegated, err := trust.Delegations(targets)
+	if err != nil {
+		return err
+	}
+	for _, d := range delegated {
+		file, err := currentFile(ctx, client, d.Role)
+		if err != nil {
+			return err
+		}
+		if file == nil {
+			continue
+		}
+		summary, err := trust.CheckDelegated(targets, d.Role, file, time.Now())
+		if err != nil {
+			continue
+		}
+		if err := writeEntry(out, bundleRoles+d.Role+".json", file); err != nil {
+			return err
+		}
+		addTargets(named, summary.Targets)
+	}
+	return nil
+}
+
+// addTargets adds what a delegated role names, where targets itself does not.
+func addTargets(named, more map[string]trust.Target) {
+	for path, t := range more {
+		if _, ok := named[path]; !ok {
+			named[path] = t
+		}
+	}
+}
+
 func exportPayload(ctx context.Context, client *api.Client, out *tar.Writer, t trust.Target, progress func(string, int64, int64)) error {
 	begun := false
 	return client.Download(ctx, "/v1/payloads/"+t.SHA256, func(body io.Reader, _ int64) error {
@@ -108,6 +148,9 @@ func exportPayload(ctx context.Context, client *api.Client, out *tar.Writer, t t
 // imported before is passed over, so that a broken import may be repeated.
 func (p *Publisher) Import(ctx context.Context, r io.Reader, pin string) ([]api.Artifact, error) {
 	if err := Sync(ctx, p.Client, p.Keys); err != nil {
+		return nil, err
+	}
+	if err := p.syncRole(ctx); err != nil {
 		return nil, err
 	}
 	b, err := openBundle(r, pin, time.Now())

@@ -3,8 +3,11 @@ package publish
 import (
 	"archive/tar"
 	"bytes"
+	"crypto"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 
 	"redflag/api"
 	"redflag/trust"
+	"redflag/trust/signing"
 	"redflag/trust/trusttest"
 )
 
@@ -117,6 +121,47 @@ func TestBundle(t *testing.T) {
 	repo.Publish("app", "1.1.0", "app", payload, "0123456789abcdef0123456789abcdef01234567", 1<<18)
 	_, err = read(with(func(e []entry) []entry { e[2].data = repo.Targets(); return e }), pin)
 	require.ErrorIs(t, err, ErrBundle, "expired")
+}
+
+// A delegated role's file is believed as far as the targets say, and stands before
+// the payloads.
+func TestBundleWithRoles(t *testing.T) {
+	repo, _, entries := genuine(t)
+	dir := t.TempDir()
+	key, err := signing.NewKey(dir, "dev", signing.Options{})
+	require.NoError(t, err)
+	c := signing.DelegationChange{Role: "tools", Grant: []crypto.PublicKey{key.Public}}
+	staged, err := repo.Keys().ChangeDelegation(signing.Staged{}, c, time.Now())
+	require.NoError(t, err)
+	require.NoError(t, repo.Keys().Commit(staged.Targets))
+	for name, data := range map[string][]byte{"1.root.json": repo.Root(), "root.json": repo.File("2.root.json"), "targets.json": staged.Targets} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
+	dev, err := signing.Open(dir, signing.Options{})
+	require.NoError(t, err)
+	tool := []byte("a tool")
+	target := trusttest.Target("tools", "1", "tool", tool, "0123456789abcdef0123456789abcdef01234567", 1<<18)
+	file, err := dev.AddTargets("tools", nil, []trust.Target{target}, time.Now())
+	require.NoError(t, err)
+
+	entries[2].data = staged.Targets
+	role, payload := entry{name: "metadata/roles/tools.json", data: file}, entry{name: "payloads/tools/1", data: tool}
+	pin := trust.RootHash(repo.Root())
+	with := func(more ...entry) []byte {
+		return packBundle(t, append(append([]entry(nil), entries[:3]...), more...)...)
+	}
+	paths, err := read(with(role, entries[3], payload), pin)
+	require.NoError(t, err)
+	require.Equal(t, []string{"app/1.0.0", "tools/1"}, paths)
+	for what, bundle := range map[string][]byte{
+		"after its payload": with(payload, role),
+		"another's name":    with(entry{name: "metadata/roles/app.json", data: file}, payload),
+		"spoilt":            with(entry{name: role.name, data: bytes.Replace(file, []byte("tools/1"), []byte("tools/2"), 1)}, payload),
+		"before targets":    packBundle(t, entries[0], entries[1], role, entries[2], payload),
+	} {
+		_, err := read(bundle, pin)
+		require.ErrorIs(t, err, ErrBundle, what)
+	}
 }
 
 // FuzzBundle: what a bundle yields is signed, whatever the bytes are.

@@ -67,11 +67,14 @@ func (p *Publisher) origins(ctx context.Context, to trust.Target) ([]trust.Targe
 
 // earlier are the signed versions before this one, the newest first.
 func (p *Publisher) earlier(ctx context.Context, to trust.Target) ([]trust.Target, error) {
-	current, err := p.currentTargets(ctx)
+	current, err := currentFile(ctx, p.Client, p.role())
 	if err != nil || current == nil {
 		return nil, err
 	}
-	signed, err := trust.CheckTargets(p.Keys.Root(), current, time.Now())
+	signed, err := p.Keys.Check(p.role(), current, time.Now())
+	if err != nil && p.Role != "" {
+		return nil, nil // its keys were taken away: there is no earlier version to trust
+	}
 	if err != nil {
 		return nil, err
 	}

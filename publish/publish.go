@@ -6,6 +6,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,6 +50,8 @@ type Publisher struct {
 	Keys   *signing.Repository
 	// Dir is the folder of Keys, where what waits for signatures is staged.
 	Dir string
+	// Role is the delegated role that signs; empty for targets itself.
+	Role string
 	// For says which machines may install it; nil for all. It is signed.
 	For *api.TargetFor
 	// Level is the zstd level for payloads and deltas, 0 to pack nothing.
@@ -107,6 +110,9 @@ func (p *Publisher) File(ctx context.Context, path, name, version string, how *a
 		}
 		return api.Artifact{}, err
 	}
+	if err := p.syncRole(ctx); err != nil {
+		return api.Artifact{}, err
+	}
 	how, err := measured(path, how)
 	if err != nil {
 		return api.Artifact{}, err
@@ -126,6 +132,17 @@ func (p *Publisher) File(ctx context.Context, path, name, version string, how *a
 		}
 	}
 	return p.sign(ctx, targetsOf(parts))
+}
+
+func (p *Publisher) role() string { return cmp.Or(p.Role, trust.RoleTargets) }
+
+// syncRole brings the local targets up to what the cluster has, so that they say
+// who may sign a delegated role.
+func (p *Publisher) syncRole(ctx context.Context) error {
+	if p.Role == "" {
+		return nil
+	}
+	return SyncTargets(ctx, p.Client, p.Keys)
 }
 
 // measured completes how with what the archive at path unpacks to.
@@ -214,7 +231,7 @@ func (p *Publisher) send(ctx context.Context, r io.Reader, t trust.Target) error
 func (p *Publisher) sign(ctx context.Context, ts []trust.Target) (api.Artifact, error) {
 	for try := 1; ; try++ {
 		p.progress(StepSign, 0, 1)
-		current, err := p.currentTargets(ctx)
+		current, err := currentFile(ctx, p.Client, p.role())
 		if err != nil {
 			return api.Artifact{}, err
 		}
@@ -226,8 +243,7 @@ func (p *Publisher) sign(ctx context.Context, ts []trust.Target) (api.Artifact, 
 			return api.Artifact{}, err
 		}
 		var a api.Artifact
-		req := api.PublishRequest{Name: ts[0].Custom.Name, Version: ts[0].Custom.Version, Targets: targets}
-		err = p.Client.Do(ctx, http.MethodPost, "/v1/artifacts", req, &a)
+		err = p.Client.Do(ctx, http.MethodPost, "/v1/artifacts", publishRequest(p.role(), ts[0], targets), &a)
 		if api.CodeOf(err) == api.CodeConflict && try < signTries {
 			continue
 		}
@@ -235,7 +251,7 @@ func (p *Publisher) sign(ctx context.Context, ts []trust.Target) (api.Artifact, 
 			return a, err
 		}
 		p.progress(StepSign, 1, 1)
-		return a, p.Keys.Commit(targets)
+		return a, p.Keys.CommitRole(p.role(), targets)
 	}
 }
 
@@ -243,12 +259,12 @@ func (p *Publisher) sign(ctx context.Context, ts []trust.Target) (api.Artifact, 
 // already, because they were published before, else a new one.
 func (p *Publisher) signed(current []byte, ts []trust.Target) ([]byte, error) {
 	if current != nil {
-		in, err := trust.CheckTargets(p.Keys.Root(), current, time.Now())
+		in, err := p.Keys.Check(p.role(), current, time.Now())
 		if err == nil && !slices.ContainsFunc(ts, func(t trust.Target) bool { return !t.Equal(in.Targets[t.Path]) }) {
 			return current, nil
 		}
 	}
-	targets, err := p.Keys.AddTargets(current, ts, time.Now())
+	targets, err := p.Keys.AddTargets(p.role(), current, ts, time.Now())
 	if errors.Is(err, signing.ErrTargetExists) {
 		return nil, api.Errorf(api.CodeConflict, "%s %s is published already, with other content", ts[0].Custom.Name, ts[0].Custom.Version).
 			WithHint("give it a new version; a repeat must be packed at the same level")
@@ -260,14 +276,14 @@ func (p *Publisher) signed(current []byte, ts []trust.Target) ([]byte, error) {
 // that Push can finish from any of their machines.
 func (p *Publisher) stage(targets []byte, t trust.Target, incomplete error) error {
 	dir := signing.StagedDir(p.Dir)
-	if err := (signing.Staged{Targets: targets}).Write(dir); err != nil {
+	staged := signing.Staged{Targets: targets}
+	if p.Role != "" {
+		staged = signing.Staged{Roles: map[string][]byte{p.Role: targets}}
+	}
+	if err := staged.Write(dir); err != nil {
 		return err
 	}
 	return fmt.Errorf("%s is uploaded and staged in %s: %w", t.Path, dir, incomplete)
-}
-
-func (p *Publisher) currentTargets(ctx context.Context) ([]byte, error) {
-	return currentTargets(ctx, p.Client)
 }
 
 func (p *Publisher) progress(step Step, done, total int64) {

@@ -45,50 +45,81 @@ func Sync(ctx context.Context, client *api.Client, repo *signing.Repository) err
 // Push gives the cluster what is staged, once enough have signed it, and makes
 // artifacts of the payloads that new targets name. It may be repeated.
 func Push(ctx context.Context, client *api.Client, repo *signing.Repository, s signing.Staged) error {
-	current, err := currentTargets(ctx, client)
-	if err != nil {
+	if role, file, ok := publication(s); ok {
+		added, err := newTargets(ctx, client, repo, role, file)
+		if err != nil {
+			return err
+		}
+		for _, t := range added {
+			req := publishRequest(role, t, file)
+			if err := client.Do(ctx, http.MethodPost, "/v1/artifacts", req, nil); err != nil {
+				return err
+			}
+		}
+		if len(added) > 0 {
+			return repo.CommitRole(role, file)
+		}
+	}
+	if err := client.Do(ctx, http.MethodPut, "/v1/trust", api.TrustUpdate{Root: s.Root, Targets: s.Targets, Roles: s.Roles}, nil); err != nil {
 		return err
 	}
 	if s.Root != nil {
-		if err := client.Do(ctx, http.MethodPut, "/v1/trust", api.TrustUpdate{Root: s.Root, Targets: s.Targets}, nil); err != nil {
-			return err
-		}
 		if err := repo.CommitRoot(s.Root); err != nil {
 			return err
 		}
 	}
-	if s.Targets == nil {
-		return nil
-	}
-	added, err := newTargets(repo, current, s.Targets)
-	if err != nil {
-		return err
-	}
-	for _, t := range added {
-		req := api.PublishRequest{Name: t.Custom.Name, Version: t.Custom.Version, Targets: s.Targets}
-		if err := client.Do(ctx, http.MethodPost, "/v1/artifacts", req, nil); err != nil {
+	if s.Targets != nil {
+		if err := repo.Commit(s.Targets); err != nil {
 			return err
 		}
 	}
-	if len(added) == 0 && s.Root == nil {
-		if err := client.Do(ctx, http.MethodPut, "/v1/trust", api.TrustUpdate{Targets: s.Targets}, nil); err != nil {
+	for role, file := range s.Roles {
+		if err := repo.CommitRole(role, file); err != nil {
 			return err
 		}
 	}
-	return repo.Commit(s.Targets)
+	return nil
 }
 
-// newTargets returns what next names and current does not.
-func newTargets(repo *signing.Repository, current, next []byte) ([]trust.Target, error) {
-	now, err := trust.CheckTargets(repo.Root(), next, time.Now())
+// publication returns the file of s where it is but one, which may name payloads
+// that were uploaded for it. A change of keys names no new ones.
+func publication(s signing.Staged) (role string, file []byte, ok bool) {
+	switch {
+	case s.Root != nil:
+		return "", nil, false
+	case s.Targets != nil && len(s.Roles) == 0:
+		return trust.RoleTargets, s.Targets, true
+	case s.Targets == nil && len(s.Roles) == 1:
+		for role, file := range s.Roles {
+			return role, file, true
+		}
+	}
+	return "", nil, false
+}
+
+// publishRequest is how file, signed by role, makes t an artifact.
+func publishRequest(role string, t trust.Target, file []byte) api.PublishRequest {
+	req := api.PublishRequest{Name: t.Custom.Name, Version: t.Custom.Version, Targets: file}
+	if role != trust.RoleTargets {
+		req.Role = role
+	}
+	return req
+}
+
+// newTargets returns what the next file of a role names and the present does not.
+func newTargets(ctx context.Context, client *api.Client, repo *signing.Repository, role string, next []byte) ([]trust.Target, error) {
+	now, err := repo.Check(role, next, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("staged %w", err)
 	}
-	was, err := trust.CheckTargets(repo.Root(), current, time.Time{})
+	current, err := currentFile(ctx, client, role)
 	if err != nil {
-		// A new root may have taken away the keys that signed them.
-		if was, err = trust.CheckTargets(repo.Root(), repo.Targets(), time.Time{}); err != nil {
-			return nil, nil //nolint:nilerr // with the keys gone, nothing can be said to be new
+		return nil, err
+	}
+	var was trust.TargetsSummary // nothing, where its keys were taken away
+	if current != nil {
+		if was, err = repo.Check(role, current, time.Time{}); err != nil && role == trust.RoleTargets {
+			return nil, fmt.Errorf("the cluster's %w", err)
 		}
 	}
 	var added []trust.Target
@@ -100,23 +131,43 @@ func newTargets(repo *signing.Repository, current, next []byte) ([]trust.Target,
 	return added, nil
 }
 
-// currentTargets returns the targets metadata that the cluster has, or nil.
-func currentTargets(ctx context.Context, client *api.Client) ([]byte, error) {
+// currentFile returns the metadata of a role that the cluster has, or nil.
+func currentFile(ctx context.Context, client *api.Client, role string) ([]byte, error) {
 	var status api.TrustStatus
 	if err := client.Do(ctx, http.MethodGet, "/v1/trust", nil, &status); err != nil {
 		return nil, err
 	}
-	v, ok := status.Versions["targets"]
+	v, ok := status.Versions[role]
 	if !ok {
 		return nil, nil
 	}
-	return client.Raw(ctx, "/v1/tuf/"+strconv.FormatInt(v, 10)+".targets.json", maxMetadata)
+	return client.Raw(ctx, "/v1/tuf/"+strconv.FormatInt(v, 10)+"."+role+".json", maxMetadata)
+}
+
+// Delegated returns the cluster's files of the roles that repo's targets delegate
+// to; one that has signed nothing yet is absent. Nothing is verified.
+func Delegated(ctx context.Context, client *api.Client, repo *signing.Repository) (map[string][]byte, error) {
+	delegated, err := trust.Delegations(repo.Targets())
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for _, d := range delegated {
+		file, err := currentFile(ctx, client, d.Role)
+		if err != nil {
+			return nil, err
+		}
+		if file != nil {
+			files[d.Role] = file
+		}
+	}
+	return files, nil
 }
 
 // SyncTargets takes over the cluster's targets where they are newer and rightly
 // signed, so that what is signed next builds on them.
 func SyncTargets(ctx context.Context, client *api.Client, repo *signing.Repository) error {
-	current, err := currentTargets(ctx, client)
+	current, err := currentFile(ctx, client, trust.RoleTargets)
 	if err != nil || current == nil {
 		return err
 	}

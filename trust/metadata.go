@@ -167,8 +167,9 @@ func checkDelegations(d *metadata.Delegations) error {
 		return nil
 	}
 	for i := range d.Roles {
-		// Such a role's file would take the place of a top-level one on disk.
-		switch d.Roles[i].Name {
+		// Such a role's file would take the place of a top-level one on disk, where
+		// capitals may make no difference.
+		switch strings.ToLower(d.Roles[i].Name) {
 		case metadata.ROOT, metadata.TIMESTAMP, metadata.SNAPSHOT, metadata.TARGETS:
 			return fmt.Errorf("%w: a delegated role is called %s", ErrMalformed, d.Roles[i].Name)
 		}

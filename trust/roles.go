@@ -12,10 +12,12 @@ type RoleStatus struct {
 	Keys      []string  `json:"keys"`
 	Threshold int       `json:"threshold"`
 	Expires   time.Time `json:"expires,omitzero"` // zero where it is not known
+	Paths     []string  `json:"paths,omitempty"`  // what a delegated role may sign
 }
 
-// Roles says of each top-level role what root has for it. The expiry of targets
-// comes from targets, which may be nil; nothing is verified but root itself.
+// Roles says of each top-level role what root has for it, and then of each
+// delegated role what targets has, whose own expiry is in its own file. targets
+// may be nil; nothing is verified but root itself.
 func Roles(root, targets []byte) ([]RoleStatus, error) {
 	set, err := openRoot(root)
 	if err != nil {
@@ -37,7 +39,14 @@ func Roles(root, targets []byte) ([]RoleStatus, error) {
 		}
 		out = append(out, s)
 	}
-	return out, nil
+	if targets == nil {
+		return out, nil
+	}
+	delegated, err := Delegations(targets)
+	for _, d := range delegated {
+		out = append(out, RoleStatus{Role: d.Role, Keys: d.Keys, Threshold: d.Threshold, Paths: d.Paths})
+	}
+	return out, err
 }
 
 // ExpiryOf returns until when a metadata file of a role holds, without verifying

@@ -107,7 +107,7 @@ func TestVerifierFollowsDelegations(t *testing.T) {
 	for _, role := range []string{"product", "team/../product"} {
 		r := trusttest.NewRepository(t)
 		target := trusttest.Target("app", "1.0.0", "app", []byte("x"), infoHash, 1<<18)
-		r.Delegate(role, target)
+		r.Delegate(role, "app/*", target)
 		dir := t.TempDir()
 		for range 2 {
 			got, err := open(t, dir, r.Root()).Target(t.Context(), r.Fetch, target.Path)

@@ -99,7 +99,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 }
 
 func newBundleImport() *cobra.Command {
-	var root string
+	var root, role string
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Check a bundle and publish what is in it to this cluster",
@@ -124,7 +124,7 @@ An import that broke off may be repeated: what is here is passed over.`,
 				return err
 			}
 			bar := newBar(cmd.ErrOrStderr())
-			p := &publish.Publisher{Client: client, Keys: repo, Dir: keysDir(cmd), Progress: func(step publish.Step, done, total int64) {
+			p := &publish.Publisher{Client: client, Keys: repo, Dir: keysDir(cmd), Role: role, Progress: func(step publish.Step, done, total int64) {
 				bar.update(string(step), done, total)
 			}}
 			imported, err := p.Import(api.WithCorrelation(cmd.Context(), ""), bufio.NewReaderSize(f, 1<<20), root)
@@ -143,6 +143,7 @@ An import that broke off may be repeated: what is here is passed over.`,
 		},
 	}
 	cmd.Flags().StringVar(&root, "root", "", "hash of the first root where the bundle was made: redflag keys status there")
+	cmd.Flags().StringVar(&role, "role", "", "sign as this delegated role of this cluster; as targets itself if not given")
 	_ = cmd.MarkFlagRequired("root")
 	addJSONFlag(cmd)
 	return cmd

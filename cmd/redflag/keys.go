@@ -25,8 +25,9 @@ func newKeysCommand() *cobra.Command {
 		Short:   "Make, change and show the operator's signing keys",
 		Long: `Make, change and show the operator's signing keys.
 
-Root says which keys count; targets says what may be installed. Both are signed
-here, offline, by as many keys as you ask for. A change that needs the keys of
+Root says which keys count; targets says what may be installed, and may leave a
+product to keys of its own (redflag keys delegate). All are signed here, offline, by
+as many keys as you ask for. A change that needs the keys of
 several people is staged: hand the folder KEYS/staged on, let each run
 redflag keys sign, and push it when enough have signed.`,
 		Example: "  redflag keys init --root-keys 3 --root-threshold 2 --targets-keys 3 --targets-threshold 2",
@@ -35,7 +36,7 @@ redflag keys sign, and push it when enough have signed.`,
 	addPassphraseFlags(cmd)
 	addClientFlags(cmd)
 	cmd.AddCommand(newKeysInit(), newKeysStatus(), newKeysNew(), newKeysAdd(), newKeysRotate(), newKeysRevoke(),
-		newKeysRenew(), newKeysSign(), newKeysPush())
+		newKeysDelegate(), newKeysRenew(), newKeysSign(), newKeysPush())
 	return cmd
 }
 
@@ -107,11 +108,18 @@ func newKeysStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := publish.SyncTargets(cmd.Context(), client, repo); err != nil {
+				return err
+			}
 			var status api.TrustStatus
 			if err := client.Do(cmd.Context(), http.MethodGet, "/v1/trust", nil, &status); err != nil {
 				return err
 			}
-			return printKeys(cmd, repo, status)
+			delegated, err := publish.Delegated(cmd.Context(), client, repo)
+			if err != nil {
+				return err
+			}
+			return printKeys(cmd, repo, status, delegated)
 		},
 	}
 	addJSONFlag(cmd)
@@ -130,9 +138,25 @@ type keysRole struct {
 	trust.RoleStatus
 	Here    []string `json:"here"` // ids of the keys that this machine holds
 	Cluster int64    `json:"cluster_version"`
+	// Problem says why agents do not believe what a delegated role signed.
+	Problem string `json:"problem,omitempty"`
 }
 
-func printKeys(cmd *cobra.Command, repo *signing.Repository, status api.TrustStatus) error {
+// fromFile completes the row of a delegated role with what its file says.
+func (r *keysRole) fromFile(repo *signing.Repository, file []byte) {
+	if file == nil {
+		r.Problem = "nothing is signed yet"
+		return
+	}
+	if at, err := trust.ExpiryOf(r.Role, file); err == nil {
+		r.Expires = at
+	}
+	if _, err := repo.Check(r.Role, file, time.Now()); err != nil {
+		r.Problem = err.Error()
+	}
+}
+
+func printKeys(cmd *cobra.Command, repo *signing.Repository, status api.TrustStatus, delegated map[string][]byte) error {
 	roles, err := trust.Roles(repo.Root(), repo.Targets())
 	if err != nil {
 		return err
@@ -148,6 +172,9 @@ func printKeys(cmd *cobra.Command, repo *signing.Repository, status api.TrustSta
 			if slices.Contains(r.Keys, k.ID) {
 				row.Here = append(row.Here, k.ID)
 			}
+		}
+		if len(r.Paths) > 0 {
+			row.fromFile(repo, delegated[r.Role])
 		}
 		report.Roles = append(report.Roles, row)
 	}
@@ -175,7 +202,26 @@ func printKeys(cmd *cobra.Command, repo *signing.Repository, status api.TrustSta
 	if err := printTable(cmd.OutOrStdout(), "", []string{"ROLE", "NEEDS", "KEY", "HELD", "EXPIRES", "VERSION IN CLUSTER"}, rows); err != nil {
 		return err
 	}
+	if err := printDelegations(cmd, report.Roles); err != nil {
+		return err
+	}
 	return printStandings(cmd, report.Staged)
+}
+
+// printDelegations says what each delegated role may sign, and whether agents
+// believe it.
+func printDelegations(cmd *cobra.Command, roles []keysRole) error {
+	var rows [][]string
+	for _, r := range roles {
+		if len(r.Paths) > 0 {
+			rows = append(rows, []string{r.Role, strings.Join(r.Paths, " "), orDash(r.Problem)})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(cmd.OutOrStdout())
+	return printTable(cmd.OutOrStdout(), "", []string{"DELEGATED", "MAY SIGN", "PROBLEM"}, rows)
 }
 
 // until renders an expiry; the online roles' are the cluster's business.

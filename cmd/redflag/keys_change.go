@@ -97,18 +97,45 @@ func newKeysRevoke() *cobra.Command {
 		Short: "Take a key away from every role: it is lost or somebody else has it",
 		Long: `Take a key away from every role: it is lost or somebody else has it.
 
-Agents refuse what it signed as soon as the new root is in the cluster. What
-only it had signed is signed again by the keys that are left.`,
+Agents refuse what it signed as soon as the change is in the cluster. What only it
+had signed as targets is signed again by the keys that are left. What only it had
+signed as a delegated role counts no more: publish it again with another key of the
+role.`,
 		Example: "  redflag keys revoke 3f1a…",
 		Args:    exactArgs("KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changeRoot(cmd, func(repo *signing.Repository, _ *api.Client) (signing.RootChange, error) {
+			repo, client, err := openTargets(cmd)
+			if err != nil {
+				return err
+			}
+			var staged signing.Staged
+			delegated, err := repo.RolesOf(args[0])
+			if err != nil {
+				return err
+			}
+			inRoot, err := repo.InRoot(args[0])
+			if err != nil {
+				return err
+			}
+			if inRoot || len(delegated) == 0 { // the second says that nobody knows the key
 				c := signing.RootChange{Revoke: []string{args[0]}}
-				if threshold > 0 {
+				if threshold > 0 && len(delegated) == 0 {
 					c.Threshold = thresholds(role, threshold)
 				}
-				return c, nil
-			})
+				if staged, err = stagedRoot(repo, c); err != nil {
+					return err
+				}
+			}
+			for _, name := range delegated {
+				c := signing.DelegationChange{Role: name, Revoke: []string{args[0]}}
+				if name == role {
+					c.Threshold = threshold
+				}
+				if staged, err = repo.ChangeDelegation(staged, c, time.Now()); err != nil {
+					return err
+				}
+			}
+			return stageOrPush(cmd, repo, client, staged)
 		},
 	}
 	cmd.Flags().IntVar(&threshold, "threshold", 0, "how many keys of --role must sign from now on; 0 leaves it")
@@ -119,15 +146,23 @@ only it had signed is signed again by the keys that are left.`,
 func newKeysRotate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate ROLE",
-		Short: "Replace this machine's keys of root or targets, or the nodes' online key",
-		Long: `Replace this machine's keys of root or targets, or the nodes' online key.
+		Short: "Replace this machine's key of a role, or the nodes' online key",
+		Long: `Replace this machine's key of a role, or the nodes' online key.
+
+For a delegated role, that takes a key of targets here too. Where they are in other
+hands: redflag keys new, keys delegate ROLE --public-key, keys renew ROLE with the
+new key, keys revoke the old one.
 
 The online key signs snapshot and timestamp. Rotate it when a node was stolen:
 agents then also forget versions that the thief may have counted up.`,
 		Example: `  redflag keys rotate targets
+  redflag keys rotate app
   redflag keys rotate online`,
 		Args: exactArgs("ROLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if trust.CheckRole(args[0]) == nil && args[0] != "online" {
+				return rotateDelegated(cmd, args[0])
+			}
 			return changeRoot(cmd, func(repo *signing.Repository, client *api.Client) (signing.RootChange, error) {
 				if args[0] == "online" {
 					return rotateOnline(cmd, client)
@@ -150,45 +185,43 @@ func rotateOnline(cmd *cobra.Command, client *api.Client) (signing.RootChange, e
 }
 
 func rotateOffline(cmd *cobra.Command, repo *signing.Repository, role string) (signing.RootChange, error) {
-	c := signing.RootChange{Grant: map[string][]crypto.PublicKey{}}
+	if role != "root" && role != "targets" {
+		return signing.RootChange{}, usageError{fmt.Errorf("there is no role %q; use root, targets, online or a delegated role", role)}
+	}
+	old, next, err := replaceKey(cmd, repo, role)
+	return signing.RootChange{Grant: map[string][]crypto.PublicKey{role: {next}}, Revoke: []string{old}}, err
+}
+
+// replaceKey makes a new key for the first of this machine's keys of a role. One key
+// is replaced per change: the others follow with further ones.
+func replaceKey(cmd *cobra.Command, repo *signing.Repository, role string) (old string, next crypto.PublicKey, err error) {
 	roles, err := trust.Roles(repo.Root(), repo.Targets())
 	if err != nil {
-		return c, err
+		return "", nil, err
 	}
 	mine, err := repo.Keys()
 	if err != nil {
-		return c, err
+		return "", nil, err
 	}
-	i := slices.IndexFunc(roles, func(r trust.RoleStatus) bool { return r.Role == role })
-	if i < 0 || (role != "root" && role != "targets") {
-		return c, usageError{fmt.Errorf("there is no role %q; use root, targets or online", role)}
-	}
-	opts := newKeyOptions(cmd)
-	for _, k := range mine {
-		if !slices.Contains(roles[i].Keys, k.ID) || k.Name == "" {
-			continue
+	for _, r := range roles {
+		for _, k := range mine {
+			if r.Role == role && slices.Contains(r.Keys, k.ID) && k.Name != "" {
+				key, err := signing.NewKey(keysDir(cmd), fmt.Sprintf("%s-%s", role, time.Now().UTC().Format("20060102-150405")), newKeyOptions(cmd))
+				return k.ID, key.Public, err
+			}
 		}
-		next, err := signing.NewKey(keysDir(cmd), fmt.Sprintf("%s-%s", role, time.Now().UTC().Format("20060102-150405")), opts)
-		if err != nil {
-			return c, err
-		}
-		c.Grant[role] = append(c.Grant[role], next.Public)
-		c.Revoke = append(c.Revoke, k.ID)
-		break // one key per change: the others follow with further ones
 	}
-	if len(c.Revoke) == 0 {
-		return c, api.Errorf(api.CodeNotFound, "no key of %s is in %s", role, keysDir(cmd)).
-			WithHint("run it where such a key is: redflag keys status")
-	}
-	return c, nil
+	return "", nil, api.Errorf(api.CodeNotFound, "no key of %s is in %s", role, keysDir(cmd)).
+		WithHint("run it where such a key is: redflag keys status")
 }
 
 func newKeysRenew() *cobra.Command {
 	return &cobra.Command{
 		Use:   "renew ROLE",
-		Short: "Sign root or targets anew, so that it expires later",
+		Short: "Sign root, targets or a delegated role anew, so that it expires later",
 		Example: `  redflag keys renew targets
-  redflag keys renew root`,
+  redflag keys renew root
+  redflag keys renew app`,
 		Args: exactArgs("ROLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
@@ -196,13 +229,10 @@ func newKeysRenew() *cobra.Command {
 				return changeRoot(cmd, func(*signing.Repository, *api.Client) (signing.RootChange, error) { return signing.RootChange{}, nil })
 			case "targets":
 			default:
-				return usageError{fmt.Errorf("there is no role %q; use root or targets", args[0])}
+				return renewDelegated(cmd, args[0])
 			}
-			repo, client, err := openKeys(cmd, keyOptions(cmd))
+			repo, client, err := openTargets(cmd)
 			if err != nil {
-				return err
-			}
-			if err := publish.SyncTargets(cmd.Context(), client, repo); err != nil {
 				return err
 			}
 			staged, err := repo.RenewTargets(signing.Staged{}, time.Now())
@@ -214,26 +244,38 @@ func newKeysRenew() *cobra.Command {
 	}
 }
 
-// changeRoot makes the next root as change says.
-func changeRoot(cmd *cobra.Command, change func(*signing.Repository, *api.Client) (signing.RootChange, error)) error {
+// openTargets is openKeys, and brings the local targets up to what the cluster has.
+func openTargets(cmd *cobra.Command) (*signing.Repository, *api.Client, error) {
 	repo, client, err := openKeys(cmd, keyOptions(cmd))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := publish.SyncTargets(cmd.Context(), client, repo); err != nil {
+	return repo, client, publish.SyncTargets(cmd.Context(), client, repo)
+}
+
+// changeRoot makes the next root as change says.
+func changeRoot(cmd *cobra.Command, change func(*signing.Repository, *api.Client) (signing.RootChange, error)) error {
+	repo, client, err := openTargets(cmd)
+	if err != nil {
 		return err
 	}
 	c, err := change(repo, client)
 	if err != nil {
 		return err
 	}
-	root, err := repo.ChangeRoot(c, time.Now())
-	if err != nil {
-		return err
-	}
-	staged, err := repo.Restage(signing.Staged{Root: root}, time.Now())
+	staged, err := stagedRoot(repo, c)
 	if err != nil {
 		return err
 	}
 	return stageOrPush(cmd, repo, client, staged)
+}
+
+// stagedRoot is the next root, and the next targets where the present ones would not
+// hold under it.
+func stagedRoot(repo *signing.Repository, c signing.RootChange) (signing.Staged, error) {
+	root, err := repo.ChangeRoot(c, time.Now())
+	if err != nil {
+		return signing.Staged{}, err
+	}
+	return repo.Restage(signing.Staged{Root: root}, time.Now())
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func newPublishCommand() *cobra.Command {
-	var name, ver, keys string
+	var name, ver, keys, role string
 	var how installFlags
 	var only forFlags
 	var way wayFlags
@@ -42,6 +42,9 @@ published beside it, where that is shorter; agents make the payload of it that
 was signed. Give FILE as it is, a tar rather than a tar.gz: what is compressed
 already has no delta worth sending.
 
+--role signs as a role that redflag keys delegate made for this product, with its own
+keys in --keys. Nodes and agents refuse every path that is not the role's.
+
 Where more than one key must sign, the payload is uploaded and the metadata
 staged: hand the staged folder to the next signer (redflag keys sign), and give
 it to the cluster when enough have signed (redflag keys push).`,
@@ -49,6 +52,7 @@ it to the cluster when enough have signed (redflag keys push).`,
   redflag publish ./app-1.5.0.bin --name app --version 1.5.0 --zstd 11 --delta-from 1.3.0 --delta-from 1.4.0
   redflag publish ./site.tar --name site --version 7 --type archive --check http:http://127.0.0.1/healthz
   redflag publish ./agent_2.1_amd64.deb --name agent --version 2.1 --type deb --check unit:agent.service --check-within 2m
+  redflag publish ./app-1.6.0.bin --name app --version 1.6.0 --role app --keys ./dev
   redflag publish ./fw-3.bin --name fw --version 3 --os linux --arch arm64 --hardware gateway-2 --min-installed 2.1`,
 		Args: exactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,7 +72,7 @@ it to the cluster when enough have signed (redflag keys push).`,
 				return err
 			}
 			bar := newBar(cmd.ErrOrStderr())
-			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, Level: way.level, DeltaFrom: way.from, Deltas: way.deltas, For: only.machines(), Progress: func(step publish.Step, done, total int64) {
+			p := &publish.Publisher{Client: client, Keys: repo, Dir: keys, Role: role, Level: way.level, DeltaFrom: way.from, Deltas: way.deltas, For: only.machines(), Progress: func(step publish.Step, done, total int64) {
 				bar.update(string(step), done, total)
 			}}
 			a, err := p.File(api.WithCorrelation(cmd.Context(), ""), args[0], name, ver, install)
@@ -100,6 +104,7 @@ it to the cluster when enough have signed (redflag keys push).`,
 	f.StringVar(&name, "name", "", "name of the artifact")
 	f.StringVar(&ver, "version", "", "version, such as 1.4.0; agents refuse to go back to an older one")
 	f.StringVar(&keys, "keys", defaultKeysDir(), "folder of the signing keys")
+	f.StringVar(&role, "role", "", "sign as this delegated role; as targets itself if not given")
 	f.BoolVar(&noWait, "no-wait", false, "do not wait until every node has the payload")
 	how.add(f)
 	only.add(f)

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"slices"
 
 	"redflag/api"
@@ -16,6 +17,8 @@ type PublishArtifact struct {
 	Targets   Metadata     `cbor:"2,keyasint"`
 	Snapshot  Metadata     `cbor:"3,keyasint"`
 	Timestamp Metadata     `cbor:"4,keyasint"`
+	// Role is the delegated role that Targets is of; empty for targets itself.
+	Role string `cbor:"5,keyasint,omitempty"`
 }
 
 func (PublishArtifact) entryType() EntryType { return TypePublishArtifact }
@@ -33,7 +36,7 @@ func (e PublishArtifact) publish(t *tx) *api.Error {
 			return api.Errorf(api.CodeConflict, "%s %s is published with another content", e.Artifact.Name, e.Artifact.Version).
 				WithHint("publish it as another version")
 		}
-		if e.Targets.Version != t.trustVersions()[RoleTargets]+1 {
+		if e.Targets.Version != t.trustVersions()[e.role()]+1 {
 			return nil
 		}
 		if err := e.putMetadata(t); err != nil {
@@ -64,12 +67,19 @@ func (e PublishArtifact) addDeltas(t *tx, key []byte, have api.Artifact) {
 	}
 }
 
+func (e PublishArtifact) role() string { return cmp.Or(e.Role, RoleTargets) }
+
 func (e PublishArtifact) putMetadata(t *tx) *api.Error {
-	return t.putTrust([]roleFile{{RoleTargets, e.Targets}, {RoleSnapshot, e.Snapshot}, {RoleTimestamp, e.Timestamp}})
+	return t.putTrust([]roleFile{{e.role(), e.Targets}, {RoleSnapshot, e.Snapshot}, {RoleTimestamp, e.Timestamp}})
 }
 
 func (e PublishArtifact) validate() *api.Error {
 	a := &e.Artifact
+	if e.Role != "" {
+		if err := checkDelegated(e.Role); err != nil {
+			return err
+		}
+	}
 	if err := api.CheckID("artifact", a.Name); err != nil {
 		return refusal(err)
 	}

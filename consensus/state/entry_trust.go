@@ -2,6 +2,8 @@ package state
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"strconv"
 
 	"redflag/api"
@@ -15,7 +17,8 @@ const (
 	RoleTimestamp = "timestamp"
 )
 
-// keptVersions is how many versions of targets and snapshot stay readable. An
+// keptVersions is how many versions of targets, of each role that it delegates to
+// and of snapshot stay readable. An
 // agent that read the timestamp a moment ago may still ask for an older one.
 const keptVersions = 4
 
@@ -36,6 +39,8 @@ type PutTrust struct {
 	// OnlineKey, if set, is the public half of the next online key, which the
 	// root names and which takes the place of the present one.
 	OnlineKey []byte `cbor:"5,keyasint,omitempty"`
+	// Roles are files of delegated roles, by name.
+	Roles map[string]Metadata `cbor:"6,keyasint,omitempty"`
 }
 
 func (PutTrust) entryType() EntryType { return TypePutTrust }
@@ -49,6 +54,12 @@ func (e PutTrust) apply(t *tx) []*api.Error {
 	}
 	add(RoleRoot, e.Root)
 	add(RoleTargets, e.Targets)
+	for _, role := range slices.Sorted(maps.Keys(e.Roles)) {
+		if err := checkDelegated(role); err != nil {
+			return one(err)
+		}
+		files = append(files, roleFile{role, e.Roles[role]})
+	}
 	add(RoleSnapshot, e.Snapshot)
 	add(RoleTimestamp, e.Timestamp)
 	if len(files) == 0 {
@@ -94,6 +105,18 @@ func (e PutOnlineKey) apply(t *tx) []*api.Error {
 
 func notFounded() *api.Error { return api.Errorf(api.CodeConflict, "the cluster is not founded yet") }
 
+// checkDelegated refuses a name that would be another role's file.
+func checkDelegated(role string) *api.Error {
+	switch role {
+	case RoleRoot, RoleTargets, RoleSnapshot, RoleTimestamp:
+		return api.Errorf(api.CodeInvalid, "%s is no delegated role", role)
+	}
+	if err := api.CheckID("role", role); err != nil {
+		return refusal(err)
+	}
+	return nil
+}
+
 type roleFile struct {
 	role string
 	Metadata
@@ -110,7 +133,7 @@ func (t *tx) putTrust(files []roleFile) *api.Error {
 	for _, f := range files {
 		versions[f.role] = f.Version
 		t.putBytes(idKey(keyTrustFile, f.name(f.Version)), f.Bytes)
-		if f.role == RoleTargets || f.role == RoleSnapshot {
+		if f.role != RoleRoot && f.role != RoleTimestamp {
 			t.delete(idKey(keyTrustFile, f.name(f.Version-keptVersions)))
 		}
 	}

@@ -94,6 +94,7 @@ var metadataAttacks = []attackCase{
 	{"key compromise: a revoked key", func(w *world) { w.repo.ForgeWith(evil(), trusttest.RevokedKey) }, "verify", "not signed"},
 	{"key compromise: duplicate signature", func(w *world) { w.repo.ForgeWith(evil(), trusttest.SameSignatureTwice) }, "verify", "malformed"},
 	{"key compromise: duplicate key id", func(w *world) { w.repo.ForgeWith(evil(), trusttest.SameKeyTwice) }, "verify", "not signed"},
+	{"key compromise: a delegated key, outside its paths", func(w *world) { w.repo.Delegate("tools", "tools/*", evil()) }, "verify", "no such target"},
 	{"endless data: metadata too long by a byte", func(w *world) {
 		w.genuine()
 		w.replace("timestamp.json", make([]byte, trust.MaxTimestampLength+1))

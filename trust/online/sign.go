@@ -25,7 +25,10 @@ const (
 
 // Current is the metadata that a cluster has.
 type Current struct {
-	Targets   []byte // signed by the operator; the caller has checked it with trust.CheckTargets
+	Targets []byte // signed by the operator; the caller has checked it with trust.CheckTargets
+	// Roles are the files of delegated roles that are new, checked with
+	// trust.CheckDelegated. A snapshot goes on naming the others.
+	Roles     map[string][]byte
 	Snapshot  []byte // nil before the first
 	Timestamp []byte // nil before the first
 }
@@ -99,13 +102,23 @@ func signSnapshot(signer crypto.Signer, in Current, now time.Time) (Metadata, er
 		if err != nil {
 			return Metadata{}, fmt.Errorf("previous %w", err)
 		}
-		if named := previous.Signed.Meta[targetsFile].Version; targets.Signed.Version < named {
-			return Metadata{}, fmt.Errorf("%w: targets version %d, version %d is in force", trust.ErrRollback, targets.Signed.Version, named)
-		}
 		m.Signed.Version = previous.Signed.Version + 1
 		m.Signed.Meta = previous.Signed.Meta // a snapshot may not drop a file
 	}
-	m.Signed.Meta[targetsFile] = metaOf(Metadata{targets.Signed.Version, in.Targets})
+	files := map[string]Metadata{targetsFile: {targets.Signed.Version, in.Targets}}
+	for role, file := range in.Roles {
+		d, err := trust.Parse[metadata.TargetsType](file)
+		if err != nil {
+			return Metadata{}, fmt.Errorf("role %s: %w", role, err)
+		}
+		files[role+".json"] = Metadata{d.Signed.Version, file}
+	}
+	for name, file := range files {
+		if named := m.Signed.Meta[name]; named != nil && file.Version < named.Version {
+			return Metadata{}, fmt.Errorf("%w: version %d of %s, version %d is in force", trust.ErrRollback, file.Version, name, named.Version)
+		}
+		m.Signed.Meta[name] = metaOf(file)
+	}
 	return sign(m, m.Signed.Version, signer)
 }
 

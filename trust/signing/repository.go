@@ -12,9 +12,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"redflag/durable"
 	"redflag/trust"
-	"redflag/trust/internal/tufsign"
 )
 
 // ErrTargetExists says that a version was signed before with other content. A
@@ -74,53 +72,56 @@ func (r *Repository) Root() []byte { return r.root }
 // Targets returns the signed targets metadata of the last Commit.
 func (r *Repository) Targets() []byte { return r.targets }
 
+// Role returns the signed metadata of a delegated role's last Commit, or nil.
+func (r *Repository) Role(role string) ([]byte, error) {
+	d, err := r.desk(role)
+	return d.local, err
+}
+
 // Keys returns the keys that this machine can sign with.
 func (r *Repository) Keys() ([]Key, error) { return r.ring.list() }
 
 // NewKey makes a key in the directory, to be granted a role by ChangeRoot.
 func (r *Repository) NewKey(name string) (Key, error) { return NewKey(r.dir, name, r.ring.opts) }
 
-// AddTarget returns new targets metadata that names t besides all that was
-// named before. current is what the cluster has in force, or nil to start from
-// the local file. When the cluster's is older than the local one, the local one
-// is the basis: a server cannot bring back what the operator has moved on from,
-// and a cluster restored from a backup gets everything again.
+// AddTarget is AddTargets for one target, signed by the targets keys.
+func (r *Repository) AddTarget(current []byte, t trust.Target, now time.Time) ([]byte, error) {
+	return r.AddTargets(metadata.TARGETS, current, []trust.Target{t}, now)
+}
+
+// AddTargets returns new metadata of a role, targets or one that it delegates to,
+// which names ts besides all that was named before. There is at least one, and
+// they are signed all or none. current is what the cluster has in force, or nil to
+// start from the local file. When the cluster's is older than the local one, the
+// local one is the basis: a server cannot bring back what the operator has moved on
+// from, and a cluster restored from a backup gets everything again.
 //
 // The result is one version after the newer of both and not yet stored: call
 // Commit once the cluster has acknowledged it. With ErrIncomplete it carries the
 // signatures of this machine's keys and waits for others. Other errors are
-// ErrTargetExists, or trust's where current or t is not to be believed.
-func (r *Repository) AddTarget(current []byte, t trust.Target, now time.Time) ([]byte, error) {
-	return r.AddTargets(current, []trust.Target{t}, now)
-}
-
-// AddTargets is AddTarget for targets that belong together: there is at least
-// one, and they are signed all or none.
-func (r *Repository) AddTargets(current []byte, ts []trust.Target, now time.Time) ([]byte, error) {
-	signed, err := r.addTargets(current, ts, now)
+// ErrTargetExists, or trust's where current or a target is not to be believed.
+func (r *Repository) AddTargets(role string, current []byte, ts []trust.Target, now time.Time) ([]byte, error) {
+	signed, err := r.addTargets(role, current, ts, now)
 	if err != nil {
 		return signed, fmt.Errorf("sign target %s: %w", ts[0].Path, err)
 	}
 	return signed, nil
 }
 
-func (r *Repository) addTargets(current []byte, ts []trust.Target, now time.Time) ([]byte, error) {
-	base, summary, err := r.newer(current)
+func (r *Repository) addTargets(role string, current []byte, ts []trust.Target, now time.Time) ([]byte, error) {
+	d, err := r.desk(role)
 	if err != nil {
 		return nil, err
 	}
-	m, err := trust.Parse[metadata.TargetsType](base)
+	m, named, err := d.newer(current)
 	if err != nil {
 		return nil, err
-	}
-	if m.Signed.Targets == nil {
-		m.Signed.Targets = map[string]*metadata.TargetFiles{}
 	}
 	for _, t := range ts {
 		if err := t.Validate(); err != nil {
 			return nil, err
 		}
-		if old, ok := summary.Targets[t.Path]; ok && !old.Equal(t) {
+		if old, ok := named[t.Path]; ok && !old.Equal(t) {
 			return nil, ErrTargetExists
 		}
 		if m.Signed.Targets[t.Path], err = fileOf(t); err != nil {
@@ -130,74 +131,46 @@ func (r *Repository) addTargets(current []byte, ts []trust.Target, now time.Time
 	m.Signed.Version++
 	m.Signed.Expires = expiry(now, TargetsLifetime)
 	m.ClearSignatures()
-	signed, err := r.signTargets(r.root, m)
+	signed, err := r.signAs(d, m)
 	if err != nil {
 		return nil, err
 	}
-	// An expired root or too many targets come to light here, not on the agents.
-	_, err = trust.CheckTargets(r.root, signed, now)
-	if errors.Is(err, trust.ErrSignature) {
+	// An expired root, too many targets or a path that is not the role's come to
+	// light here, not on the agents.
+	_, err = d.check(signed, now)
+	if errors.Is(err, trust.ErrSignature) && !d.enough(m) {
 		return signed, ErrIncomplete
 	}
 	return signed, err
 }
 
-// signTargets adds the signatures of this machine's keys that root names.
-func (r *Repository) signTargets(root []byte, m *metadata.Metadata[metadata.TargetsType]) ([]byte, error) {
-	roles, err := trust.Parse[metadata.RootType](root)
-	if err != nil {
-		return nil, err
-	}
-	signers, err := r.ring.signers(roles.Signed.Roles[metadata.TARGETS].KeyIDs)
-	if err != nil {
-		return nil, err
-	}
-	if len(signers) == 0 {
-		return nil, fmt.Errorf("no key of targets is in %s: %w", r.ring.dir, ErrNoKeys)
-	}
-	return tufsign.Add(m, signers...)
-}
-
-// newer returns current or the local targets, whichever has the higher version.
-func (r *Repository) newer(current []byte) ([]byte, trust.TargetsSummary, error) {
-	local, err := r.check(r.targets)
-	if err != nil || current == nil {
-		return r.targets, local, err
-	}
-	cluster, err := r.check(current)
-	if err != nil {
-		return nil, trust.TargetsSummary{}, fmt.Errorf("the cluster's %w", err)
-	}
-	if cluster.Version < local.Version {
-		return r.targets, local, nil
-	}
-	return current, cluster, nil
-}
-
-// check verifies targets but for the expiry: to renew them is what keys are for.
-func (r *Repository) check(targets []byte) (trust.TargetsSummary, error) {
-	return trust.CheckTargets(r.root, targets, time.Time{})
-}
-
 // Commit stores targets that the cluster has acknowledged. It returns
 // trust.ErrRollback for targets older than the local ones.
-func (r *Repository) Commit(targets []byte) error {
-	next, err := r.check(targets)
+func (r *Repository) Commit(targets []byte) error { return r.CommitRole(metadata.TARGETS, targets) }
+
+// CommitRole is Commit for targets or a role that it delegates to.
+func (r *Repository) CommitRole(role string, file []byte) error {
+	d, err := r.desk(role)
+	if err == nil {
+		err = d.commit(file)
+	}
 	if err != nil {
-		return fmt.Errorf("commit targets: %w", err)
+		return fmt.Errorf("commit %s: %w", role, err)
 	}
-	local, err := trust.Parse[metadata.TargetsType](r.targets)
-	if err != nil {
-		return fmt.Errorf("commit targets: local %w", err)
+	if role == metadata.TARGETS {
+		r.targets = file
 	}
-	if next.Version < local.Signed.Version {
-		return fmt.Errorf("commit targets: %w: version %d, the local one is %d", trust.ErrRollback, next.Version, local.Signed.Version)
-	}
-	if err := durable.WriteFile(targetsPath(r.dir), targets, 0o644); err != nil {
-		return fmt.Errorf("commit targets: %w", err)
-	}
-	r.targets = targets
 	return nil
+}
+
+// Check returns what the metadata of a role says, if the local root and targets
+// trust its signers. A zero now skips the expiry.
+func (r *Repository) Check(role string, file []byte, now time.Time) (trust.TargetsSummary, error) {
+	d, err := r.desk(role)
+	if err != nil {
+		return trust.TargetsSummary{}, err
+	}
+	return d.check(file, now)
 }
 
 // fileOf returns a target as TUF has it.

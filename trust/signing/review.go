@@ -2,7 +2,9 @@ package signing
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -26,19 +28,79 @@ func (r *Repository) Review(s Staged) ([]string, error) {
 		lines = append(lines, fmt.Sprintf("root %d, until %s", next.Signed.Version, next.Signed.Expires.Format(time.DateOnly)))
 		lines = append(lines, reviewRoles(&was.Signed, &next.Signed)...)
 	}
-	if s.Targets != nil {
-		next, err := trust.Parse[metadata.TargetsType](s.Targets)
-		if err != nil {
-			return nil, fmt.Errorf("staged %w", err)
-		}
-		was, err := trust.Parse[metadata.TargetsType](r.targets)
+	files := s.files()
+	for _, role := range slices.Sorted(maps.Keys(files)) {
+		of, err := r.reviewFile(s, role, files[role])
 		if err != nil {
 			return nil, err
 		}
-		lines = append(lines, fmt.Sprintf("targets %d, until %s", next.Signed.Version, next.Signed.Expires.Format(time.DateOnly)))
-		lines = append(lines, reviewTargets(&was.Signed, &next.Signed)...)
+		lines = append(lines, of...)
 	}
 	return lines, nil
+}
+
+// reviewFile says what changes in the file of targets or of a delegated role.
+func (r *Repository) reviewFile(s Staged, role string, file []byte) ([]string, error) {
+	next, err := trust.Parse[metadata.TargetsType](file)
+	if err != nil {
+		return nil, fmt.Errorf("staged %w", err)
+	}
+	d, err := r.deskUnder(role, r.rootFor(s), r.targetsFor(s))
+	if err != nil {
+		return nil, err
+	}
+	was := metadata.Targets(time.Time{})
+	if d.local != nil {
+		if was, err = trust.Parse[metadata.TargetsType](d.local); err != nil {
+			return nil, err
+		}
+	}
+	lines := []string{fmt.Sprintf("%s %d, until %s", role, next.Signed.Version, next.Signed.Expires.Format(time.DateOnly))}
+	lines = append(lines, reviewDelegations(was.Signed.Delegations, next.Signed.Delegations)...)
+	return append(lines, reviewTargets(&was.Signed, &next.Signed)...), nil
+}
+
+func reviewDelegations(was, next *metadata.Delegations) []string {
+	before, after := delegatedRoles(was), delegatedRoles(next)
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		a, b := before[name], after[name]
+		if a.Threshold != b.Threshold || !slices.Equal(a.Paths, b.Paths) {
+			lines = append(lines, fmt.Sprintf("  %s may sign %s with %d signatures", name, strings.Join(b.Paths, ", "), b.Threshold))
+		}
+		lines = append(lines, reviewKeys(name, a.KeyIDs, b.KeyIDs)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, ok := after[name]; !ok {
+			lines = append(lines, "  "+name+" may sign nothing any more")
+		}
+	}
+	return lines
+}
+
+func delegatedRoles(d *metadata.Delegations) map[string]metadata.DelegatedRole {
+	roles := map[string]metadata.DelegatedRole{}
+	if d != nil {
+		for _, r := range d.Roles {
+			roles[r.Name] = r
+		}
+	}
+	return roles
+}
+
+func reviewKeys(role string, was, next []string) []string {
+	var lines []string
+	for _, id := range next {
+		if !slices.Contains(was, id) {
+			lines = append(lines, fmt.Sprintf("  %s gets key %s", role, id))
+		}
+	}
+	for _, id := range was {
+		if !slices.Contains(next, id) {
+			lines = append(lines, fmt.Sprintf("  %s loses key %s", role, id))
+		}
+	}
+	return lines
 }
 
 func reviewRoles(was, next *metadata.RootType) []string {
@@ -48,16 +110,7 @@ func reviewRoles(was, next *metadata.RootType) []string {
 		if a.Threshold != b.Threshold {
 			lines = append(lines, fmt.Sprintf("  %s needs %d signatures, before %d", name, b.Threshold, a.Threshold))
 		}
-		for _, id := range b.KeyIDs {
-			if !slices.Contains(a.KeyIDs, id) {
-				lines = append(lines, fmt.Sprintf("  %s gets key %s", name, id))
-			}
-		}
-		for _, id := range a.KeyIDs {
-			if !slices.Contains(b.KeyIDs, id) {
-				lines = append(lines, fmt.Sprintf("  %s loses key %s", name, id))
-			}
-		}
+		lines = append(lines, reviewKeys(name, a.KeyIDs, b.KeyIDs)...)
 	}
 	return lines
 }

@@ -99,6 +99,12 @@ func grant(root *metadata.RootType, role string, public crypto.PublicKey) error 
 	return root.AddKey(key, role)
 }
 
+// InRoot reports whether root gives a key any role.
+func (r *Repository) InRoot(keyID string) (bool, error) {
+	roles, err := trust.Roles(r.root, nil)
+	return slices.ContainsFunc(roles, func(s trust.RoleStatus) bool { return slices.Contains(s.Keys, keyID) }), err
+}
+
 // revoke reports whether any role had the key.
 func revoke(root *metadata.RootType, id string) bool {
 	had := false

@@ -190,15 +190,17 @@ func (r *Repository) Restart() {
 	r.serve(r.current.Targets)
 }
 
-// Delegate serves target under a role that the operator delegates it to.
-func (r *Repository) Delegate(role string, target trust.Target) {
+// Delegate serves target under a role that the operator lets sign what pattern
+// matches, whether or not that is the target: all that who steals the role's key and
+// a node can do.
+func (r *Repository) Delegate(role, pattern string, target trust.Target) {
 	r.tb.Helper()
 	signer := newKey(r.tb)
 	m, err := trust.Parse[metadata.TargetsType](r.current.Targets)
 	require.NoError(r.tb, err)
 	m.Signed.Version++
 	m.Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
-	delegate(r.tb, m.Signed.Delegations, role, target.Path, signer)
+	delegate(r.tb, m.Signed.Delegations, role, pattern, signer)
 	targets, err := tufsign.Sign(m, readKey(r.tb, filepath.Join(r.dir, "keys", "targets.pem")))
 	require.NoError(r.tb, err)
 	r.serve(targets)
@@ -207,6 +209,15 @@ func (r *Repository) Delegate(role string, target trust.Target) {
 	d.Signed.Targets[target.Path] = fileOf(r.tb, target)
 	r.putDelegated(role, d, signer)
 	r.nameDelegated(role)
+}
+
+// ServeRole serves a file of a delegated role, under a new snapshot and timestamp
+// and the targets that the operator has signed last.
+func (r *Repository) ServeRole(role string, file []byte) {
+	r.tb.Helper()
+	r.Put(fmt.Sprintf("%d.%s.json", versionOf(r.tb, file), role), file)
+	r.current.Roles = map[string][]byte{role: file}
+	r.serve(r.keys.Targets())
 }
 
 func (r *Repository) rootVersion() int64 {
