@@ -44,6 +44,7 @@ type Rollout struct {
 	Wave     int            `json:"wave"`
 	Waves    int            `json:"waves"`
 	Released int            `json:"released"`
+	OpenWave WaveCounts     `json:"open_wave"`
 	Counts   map[State]int  `json:"counts"`
 	Regions  []RegionCounts `json:"regions,omitempty"`
 	Transfer Transfer       `json:"transfer"`
@@ -67,6 +68,14 @@ type RegionCounts struct {
 	// Transfer adds up what the agents of the region report, soft state of
 	// their last polls included.
 	Transfer Transfer `json:"transfer"`
+}
+
+// WaveCounts is how the wave that is open stands, as the thresholds of the plan
+// judge it: agents of earlier waves that end while it is open count as well.
+type WaveCounts struct {
+	Agents    int `json:"agents"`
+	Succeeded int `json:"succeeded"`
+	Failed    int `json:"failed"`
 }
 
 // Wave says how many agents, of all, have been released once it is open: a

@@ -50,12 +50,16 @@ type browser struct {
 	base string
 	axe  string
 
+	bin   string // what the commands that pages offer are checked with
+	known map[string]bool
+
 	mu       sync.Mutex
 	troubles []string
 	excused  []string // what a troubled line may contain
 }
 
-func newBrowser(t *testing.T, chromium, base string) *browser {
+func newBrowser(m *mesh, chromium, base string) *browser {
+	t := m.t
 	t.Helper()
 	axe, err := os.ReadFile(filepath.Join(dashboardDir, "node_modules", "axe-core", "axe.min.js"))
 	require.NoError(t, err, "run make dashboard")
@@ -70,7 +74,7 @@ func newBrowser(t *testing.T, chromium, base string) *browser {
 	t.Cleanup(stop)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	t.Cleanup(closeTab)
-	b := &browser{t: t, ctx: ctx, base: base, axe: string(axe)}
+	b := &browser{t: t, ctx: ctx, base: base, axe: string(axe), bin: m.bin, known: map[string]bool{}}
 	require.NoError(t, chromedp.Listen(ctx, b.listen))
 	_, err = chromedp.Call(ctx, network.Enable, network.EnableParams{})
 	require.NoError(t, err)
@@ -199,9 +203,10 @@ func (b *browser) click(name string) {
 	b.run("click "+name, chromedp.Click(fmt.Sprintf(byName, name), chromedp.NodeVisible))
 }
 
-// confirm presses a button of the open question.
+// confirm presses a button of the open question, whose command must be one.
 func (b *browser) confirm(name string) {
 	b.t.Helper()
+	b.offers()
 	b.run("confirm "+name, chromedp.Click(fmt.Sprintf(`//section[@role="dialog"]//button[normalize-space(.)=%q]`, name), chromedp.NodeVisible))
 }
 
@@ -220,6 +225,56 @@ func field(label string) string {
 func (b *browser) fill(label, text string) {
 	b.t.Helper()
 	b.run("fill "+label, chromedp.SendKeys(field(label), text, chromedp.NodeVisible))
+}
+
+// refill writes over what a field has.
+func (b *browser) refill(label, text string) {
+	b.t.Helper()
+	at, _ := json.Marshal(field(label))
+	b.eval("document.evaluate(" + string(at) + ", document, null, XPathResult.FIRST_ORDERED_NODE_TYPE).singleNodeValue.select()")
+	b.fill(label, text)
+}
+
+// drag moves the mouse, pressed, from the middle of one element to another's.
+func (b *browser) drag(from, to string) {
+	b.t.Helper()
+	middle := func(selector string) (x, y float64) {
+		q, _ := json.Marshal(selector)
+		at := b.eval("(r => JSON.stringify([r.x + r.width / 2, r.y + r.height / 2]))(document.querySelector(" + string(q) + ").getBoundingClientRect())")
+		var xy [2]float64
+		require.NoError(b.t, json.Unmarshal([]byte(at), &xy), "%s is at %s", selector, at)
+		return xy[0], xy[1]
+	}
+	x1, y1 := middle(from)
+	x2, y2 := middle(to)
+	mouse := func(typ input.DispatchMouseEventType, x, y float64) {
+		call(b, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: typ, X: x, Y: y, Button: input.MouseButtonLeft, Buttons: 1, ClickCount: 1})
+	}
+	mouse(input.DispatchMouseEventTypeMousePressed, x1, y1)
+	for _, part := range []float64{0.3, 0.7, 1} {
+		mouse(input.DispatchMouseEventTypeMouseMoved, x1+part*(x2-x1), y1+part*(y2-y1))
+	}
+	mouse(input.DispatchMouseEventTypeMouseReleased, x2, y2)
+}
+
+// offers lets the CLI judge every command that the page offers: whoever copies
+// one must not find that a flag is called otherwise.
+func (b *browser) offers() {
+	b.t.Helper()
+	var commands []string
+	list := b.eval(`JSON.stringify([...document.querySelectorAll('[data-cli]')].map(e => e.dataset.cli).concat([...document.querySelectorAll('pre')].map(e => e.innerText)))`)
+	require.NoError(b.t, json.Unmarshal([]byte(list), &commands), list)
+	for _, line := range commands {
+		for command := range strings.SplitSeq(line, " && ") {
+			if !strings.HasPrefix(command, "redflag ") || b.known[command] {
+				continue
+			}
+			b.known[command] = true
+			sh := exec.Command("sh", "-c", b.bin+strings.TrimPrefix(command, "redflag")+" --help")
+			out, err := sh.CombinedOutput()
+			require.NoError(b.t, err, "a page offers %q\n%s", command, out)
+		}
+	}
 }
 
 // key presses a key of which the page takes the default away, as a browser
@@ -260,6 +315,7 @@ func (b *browser) accessible(name string) {
 func (b *browser) shoot(name string) {
 	b.t.Helper()
 	b.settled()
+	b.offers()
 	for _, scheme := range []string{"light", "dark"} {
 		call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},

@@ -16,7 +16,7 @@ func TestDashboard(t *testing.T) {
 	chromium := needDashboard(t)
 	m := newMesh(t)
 	procs := m.cluster()
-	b := newBrowser(t, chromium, procs["n1"].runtime.API)
+	b := newBrowser(m, chromium, procs["n1"].runtime.API)
 	b.excuse("status of 404", "status of 401") // parts of the API that are not there yet; a wrong token
 
 	b.signIn(m)
@@ -25,8 +25,11 @@ func TestDashboard(t *testing.T) {
 	token := m.run("token", "create", "--seats", "6", "--label", "role=kiosk")
 	for i, region := range []string{"eu", "us", "ap", "eu", "us", "ap"} {
 		id := fmt.Sprintf("kiosk-%d", i+1)
-		m.start(id, "agent", "--id", id, "--region", region, "--data-dir", m.path(id),
+		procs[id] = m.start(id, "agent", "--id", id, "--region", region, "--data-dir", m.path(id),
 			"--node", procs["n1"].runtime.Mesh, "--swarm-listen", "127.0.0.1:0", "--token", token)
+		if i == 0 { // waves go by when a machine came
+			m.eventually("the first is enrolled", func() bool { return strings.Contains(m.run("agents"), id) })
+		}
 	}
 	m.publish("1.0.0", payload(1, 3<<20))
 	m.publish("1.1.0", payload(2, 3<<20))
@@ -34,12 +37,16 @@ func TestDashboard(t *testing.T) {
 	b.see("6 agents match, 6 heard lately")
 
 	b.installs(m)
-	b.failsAndRetries()
+	b.pausesAndResumes(m, procs["kiosk-1"])
+	b.failsAndRetries(m)
+	b.failsForAll()
 	b.rollsBack(m)
-	b.togglesDebug(m)
+	b.debugsOne(m)
+	b.paints(m)
 	b.makesToken(m, procs["n2"])
 	b.keyboard()
 	b.everyPage()
+	b.viewer(m)
 	b.requireQuiet()
 
 	b.excuse("ERR_CONNECTION_REFUSED")
@@ -86,51 +93,29 @@ func (b *browser) installs(m *mesh) {
 	b.shoot("rollout")
 }
 
-// failsAndRetries rolls back what has nothing before it, reads why, and tries again.
-func (b *browser) failsAndRetries() {
+// failsForAll rolls back what has nothing before it, and reads why.
+func (b *browser) failsForAll() {
+	b.open("/rollouts?artifact=app")
+	b.click("app 1.1.0")
 	b.click("Roll back…")
-	b.confirm("Roll back 4 agents")
-	b.see("Why agents failed")
-	b.see("4 of 4 agents ended")
-	b.shoot("rollout-failed")
-	b.click("Show only these")
-	b.see("no previous")
-	b.run("open one", chromedp.Click(`//section[@aria-label="Agents of this rollout"]//tbody//a`, chromedp.NodeVisible))
-	b.see("Why it failed: no previous")
-	b.shoot("command-failed")
-	b.click("Retry…")
-	b.confirm("Retry on 1 agent")
-	b.see("1 of 1 agent ended")
-	b.see("Why agents failed")
+	b.confirm("Roll back 6 agents")
+	b.see("app back")
+	b.see("6 of 6 agents ended")
 }
 
 // rollsBack takes one machine back to the version before.
 func (b *browser) rollsBack(m *mesh) {
-	m.rollOut("--version", "1.1.0", "--to", "all")
-	require.Equal(b.t, string(payload(2, 3<<20)), m.installed("kiosk-1"))
+	m.publish("1.2.0", payload(3, 1<<20))
+	m.rollOut("--version", "1.2.0", "--to", "all")
+	require.Equal(b.t, string(payload(3, 1<<20)), m.installed("kiosk-1"))
 	b.open("/agents/kiosk-1")
-	b.see("1.1.0")
+	b.see("1.2.0")
 	b.shoot("agent")
 	b.click("Roll back")
 	b.see("One machine is hit")
 	b.confirm("Roll back 1 agent")
 	b.see("1 of 1 agent ended")
 	require.Equal(b.t, string(payload(1, 3<<20)), m.installed("kiosk-1"))
-}
-
-// togglesDebug changes a setting, looks at the difference, saves, and sees the
-// agents' level change.
-func (b *browser) togglesDebug(m *mesh) {
-	require.NotContains(b.t, m.log("kiosk-2"), `"debug":true`)
-	b.open("/settings")
-	b.run("toggle", chromedp.Click(`//input[@aria-label="debug"]/..`))
-	b.see("1 change not saved yet")
-	b.shoot("settings-changed")
-	b.click("Save…")
-	b.confirm("Save 1 change")
-	m.eventually("the agent's level changes", func() bool { return strings.Contains(m.log("kiosk-2"), `"debug":true`) })
-	b.until("nothing is pending", `!document.body.innerText.includes("not saved yet")`)
-	m.run("settings", "unset", "debug")
 }
 
 // makesToken makes an enrolment token in the browser, and a machine enrols with it.

@@ -87,6 +87,9 @@ type healthMonitor struct {
 	terms  []byte    // of voting, as last written
 	// alarmed has the last alarm that was logged, by what expires and when.
 	alarmed map[string]time.Duration
+	// lost is how many lines of its own the node had lost when that last grew.
+	lost   uint64
+	lostAt time.Time
 }
 
 // watchHealth runs the checks until ctx ends.

@@ -1,30 +1,75 @@
 package node
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"redflag/api"
+	"redflag/telemetry/logstore"
 )
 
-// A disk that really fills up, and is freed again.
-func TestHealthSeesAFullDisk(t *testing.T) {
+// mount puts a small file system of its own on dir, for as long as r runs.
+func mount(t *testing.T, dir, size string) (ends func(r *running)) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root may mount a file system of its own to fill")
 	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256m"); err != nil {
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("no file system can be mounted here: %v", err)
 	}
+	return func(r *running) {
+		t.Cleanup(func() { // after the node: clean-ups run last in, first out
+			r.stop()
+			require.NoError(t, unix.Unmount(dir, 0))
+		})
+	}
+}
+
+// A log store whose disk is full, and is freed again.
+func TestHealthSeesALogThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	logs := filepath.Join(dir, "logs")
+	ends := mount(t, logs, "8m")
+	r := startWith(t, func(c *Config) { c.DataDir = dir })
+	ends(r)
+	r.becomes("logs", api.StatusOK)
+	free, _, err := diskSpace(logs)
+	require.NoError(t, err)
+	filler := filepath.Join(logs, "filler")
+	require.NoError(t, os.WriteFile(filler, make([]byte, free), 0o600))
+	first := uint64(1)
+	add := func() error {
+		b := logstore.Batch{Source: "a1", Spool: "s1", First: first}
+		for range 100 {
+			b.Lines = append(b.Lines, fmt.Appendf(nil, `{"@message":"%s"}`, strings.Repeat("word ", 200)))
+		}
+		err := r.node.logs.store.Add(t.Context(), b)
+		if err == nil {
+			first += 100
+		}
+		return err
+	}
+	require.True(t, eventually(func() bool { return add() != nil }), "a full disk takes no lines")
+	require.Contains(t, r.becomes("logs", api.StatusWarn).Detail, "lines cannot be kept")
+	require.NoError(t, os.Remove(filler))
+	require.NoError(t, add(), "nobody was told that these lines are kept, so they come again")
+	r.becomes("logs", api.StatusOK)
+}
+
+// A disk that really fills up, and is freed again.
+func TestHealthSeesAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	ends := mount(t, dir, "256m")
 	r := startWith(t, func(c *Config) { c.DataDir = filepath.Join(dir, "node") })
-	t.Cleanup(func() { // after the node: clean-ups run last in, first out
-		r.stop()
-		require.NoError(t, unix.Unmount(dir, 0))
-	})
+	ends(r)
 	r.set(map[api.SettingKey]string{api.SettingHealthDiskFree: "16MiB"})
 	r.becomes("disk", api.StatusOK)
 	filler := filepath.Join(dir, "filler")

@@ -208,10 +208,21 @@ func TestHealthSeesTheOthers(t *testing.T) {
 	mended := n2.node.cfg
 	mended.RaftTimeout = 200 * time.Millisecond
 	require.NotEqual(t, api.StatusCritical, worst(ValidateConfig(t.Context(), mended)))
+	n3.stop()
+	require.Contains(t, n1.becomes("raft", api.StatusCritical).Detail, "no leader")
+	require.False(t, n1.node.health().Serving)
+
+	// Both come back, the one upgraded.
+	upgraded := n3.node.cfg
+	upgraded.Version, upgraded.MeshListen = n1.node.cfg.Version, n3.mesh
+	mended.MeshListen = n2.mesh // nobody could be told of another address: there is no leader
 	run(t, mended)
-	n1.becomes("gossip", api.StatusOK)
-	n1.becomes("raft", api.StatusOK)
-	n1.becomes("config", api.StatusOK)
+	n3 = run(t, upgraded)
+	n3.operator = &api.Client{Servers: []string{n3.api}, Bearer: n1.operator.Bearer, HTTP: http.DefaultClient}
+	for _, name := range []string{"raft", "gossip", "config", "version"} {
+		n1.becomes(name, api.StatusOK)
+	}
+	require.True(t, n1.node.health().Serving)
 
 	var all []api.Health
 	require.NoError(t, n3.operator.Do(t.Context(), http.MethodGet, "/v1/cluster/health", nil, &all))
@@ -266,13 +277,6 @@ func TestHealthSeesTheQueue(t *testing.T) {
 	require.Contains(t, r.becomes("queue", api.StatusWarn).Detail, "r1")
 	require.NoError(t, r.operator.Do(t.Context(), http.MethodPost, "/v1/rollouts/r1/cancel", nil, nil))
 	r.becomes("queue", api.StatusOK)
-
-	// The payload of that artifact is nowhere to be had.
-	clock.by.Store(0)
-	require.True(t, eventually(func() bool { return r.node.payloads.incomplete() == 1 }))
-	r.becomes("swarm", api.StatusOK)
-	clock.by.Store(int64(2 * fetchPatience))
-	require.Contains(t, r.becomes("swarm", api.StatusWarn).Detail, "1 payloads are not complete")
 }
 
 // The file of a delegated role has the alarms of targets, until the role is taken

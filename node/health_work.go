@@ -91,7 +91,7 @@ func checkQueue(n *Node, v *healthView) finding {
 			continue
 		}
 		running++
-		failed, ended := r.Counts[api.StateFailed], 0
+		failed, ended := r.Failures(), 0
 		for _, s := range api.States {
 			if s.Terminal() {
 				ended += r.Counts[s]
@@ -99,7 +99,7 @@ func checkQueue(n *Node, v *healthView) finding {
 		}
 		if most := v.settings.Int(api.SettingHealthFailing); ended > 0 && int64(failed*100) > most*int64(ended) {
 			return warn(fmt.Sprintf("rollout %s fails: %d of %d that ended", r.ID, failed, ended),
-				fmt.Sprintf("see why, then cancel or go on: redflag commands --rollout %s --state failed", r.ID))
+				fmt.Sprintf("see why, then cancel or go on: redflag rollout show %s", r.ID))
 		}
 		if r.Counts[api.StatePending] > 0 && (oldest == "" || r.CreatedAt.Before(since)) {
 			oldest, since = r.ID, r.CreatedAt

@@ -150,16 +150,29 @@ func (n *Node) takeLogs(r *http.Request) (any, error) {
 	return api.LogAck{Acked: first + uint64(count) - 1}, nil
 }
 
-func checkLogs(n *Node, _ *healthView) finding {
+// lossRemembered is how long a node warns of lines that it lost.
+const lossRemembered = time.Hour
+
+func checkLogs(n *Node, v *healthView) finding {
 	if err := n.logs.store.Err(); err != nil {
 		return warn("lines cannot be kept: "+err.Error(), "free disk, or check the file system; agents and this node keep their lines meanwhile")
 	}
 	if n.logs.spool != nil {
-		if lost := n.logs.spool.Dropped(); lost > 0 {
-			return warn(fmt.Sprintf("%d lines of this node were lost since it started", lost), "give the spool more disk: log.spool_max in the settings")
+		if lost := n.logs.spool.Dropped(); n.lately(lost, v.now) {
+			return warn(fmt.Sprintf("%d lines of this node were lost since it started, some within the last hour", lost), "free disk, or give the spool more: log.spool_max in the settings")
 		}
 	}
 	return ok("lines are kept")
+}
+
+// lately reports whether lines were lost within the last hour, of all that were.
+func (n *Node) lately(lost uint64, now time.Time) bool {
+	n.monitor.mu.Lock()
+	defer n.monitor.mu.Unlock()
+	if lost > n.monitor.lost {
+		n.monitor.lost, n.monitor.lostAt = lost, now
+	}
+	return lost > 0 && now.Sub(n.monitor.lostAt) < lossRemembered
 }
 
 // logApplied writes the line by which a request is found on every node that

@@ -53,7 +53,7 @@ func (m *Machine) rolloutLocked(id string) (api.Rollout, bool) {
 		Selector: row.Selector, CorrelationID: row.CorrelationID, CreatedBy: row.CreatedBy,
 		CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt, State: p.State, Reason: p.Reason,
 		Plan: row.Plan, RollbackOf: row.RollbackOf, RetryOf: row.RetryOf,
-		Agents: row.Agents + p.Joined, Wave: p.Wave, Waves: len(waves(&row)), Released: p.Released,
+		Agents: row.Agents + p.Joined, Wave: p.Wave, Waves: len(waves(&row)), Released: p.Released, OpenWave: p.wave(),
 		Counts: map[api.State]int{},
 	}
 	var total regionRow

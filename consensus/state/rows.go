@@ -108,6 +108,11 @@ type progressRow struct {
 	Joined    int `cbor:"9,keyasint,omitempty"` // agents that came later
 }
 
+// wave is how the wave that is open stands.
+func (p *progressRow) wave() api.WaveCounts {
+	return api.WaveCounts{Agents: p.Size, Succeeded: p.count(succeeded) - p.Succeeded, Failed: p.count(api.State.Failed) - p.Failed}
+}
+
 // count adds up the agents in the states that want picks.
 func (p *progressRow) count(want func(api.State) bool) int {
 	n := 0

@@ -135,7 +135,8 @@ func retired(row *rolloutRow, p *progressRow) bool {
 // judge looks at the wave that is open, and reports whether another one opened.
 func (t *tx) judge(a *activeRollout, p *progressRow) bool {
 	plan := &a.row.Plan
-	good, bad := p.count(succeeded)-p.Succeeded, p.count(api.State.Failed)-p.Failed
+	wave := p.wave()
+	good, bad := wave.Succeeded, wave.Failed
 	if limit := plan.MaxFailurePercent; limit > 0 {
 		certain := bad*100 > limit*p.Size
 		likely := good+bad >= min(leastSample, p.Size) && bad*100 > limit*(good+bad)

@@ -61,6 +61,8 @@ func TestWaves(t *testing.T) {
 	require.Equal(t, []int{8, 9}, r.due(10))
 	r.ends(8, api.StateSucceeded)
 	require.Equal(t, []int{9}, r.due(10), "two of four are not enough")
+	got, _ = r.Rollout("r1")
+	require.Equal(t, api.WaveCounts{Agents: 4, Succeeded: 2, Failed: 1}, got.OpenWave)
 	r.ends(9, api.StateSucceeded)
 	require.Equal(t, []int{0, 1, 2, 3, 4}, r.due(10), "three of four are")
 	r.reopened()

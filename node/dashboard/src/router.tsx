@@ -54,9 +54,9 @@ export const commandRoute = createRoute({
 export const swarmRoute = createRoute({
   ...under, path: '/swarm', validateSearch: pick('rollout'), component: lazyRouteComponent(() => import('./pages/Swarm'), 'Swarm'),
 });
-const metricsRoute = createRoute({
+export const metricsRoute = createRoute({
   // /metrics is what Prometheus scrapes.
-  ...under, path: '/trends', component: lazyRouteComponent(() => import('./pages/Metrics'), 'Metrics'),
+  ...under, path: '/trends', validateSearch: pick('span'), component: lazyRouteComponent(() => import('./pages/Metrics'), 'Metrics'),
 });
 export const logsRoute = createRoute({
   ...under, path: '/logs', validateSearch: pick('correlation', 'grep', 'since', 'level', 'agent', 'node', 'after'),

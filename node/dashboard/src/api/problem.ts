@@ -10,11 +10,6 @@ export class Problem extends Error {
     super(message);
     this.name = 'Problem';
   }
-
-  /** The node is of a version that does not have this part of the API. */
-  get missing(): boolean {
-    return this.status === 404 && /^there is no (GET|POST|PUT|PATCH|DELETE) \/v1\//.test(this.message);
-  }
 }
 
 export function asProblem(err: unknown): Problem {

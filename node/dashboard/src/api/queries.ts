@@ -42,6 +42,8 @@ export const queries = {
   rollouts: () => query<T.Rollout[] | null>('/v1/rollouts', 4000),
   rollout: (id: string) => query<T.Rollout>(`/v1/rollouts/${enc(id)}`, 1500),
   commands: (f: CommandFilter) => list<T.Page<T.Command>>(`/v1/commands${search({ ...f })}`, 3000),
+  swarm: (rollout: string) => query<T.Swarm>(`/v1/rollouts/${enc(rollout)}/swarm`, 2000),
+  updates: (by: string, from: string, step: string) => list<T.UpdateMetrics>(`/v1/metrics/updates${search({ by, from, step })}`, 10_000),
   command: (id: string) => query<T.Command>(`/v1/commands/${enc(id)}`, 2000),
   settings: () => query<T.Settings>('/v1/settings', 10_000),
   settingsHistory: (after = '') => list<T.Page<T.SettingsRecord>>(`/v1/settings/history${search({ after, limit: 50 })}`, 10_000),

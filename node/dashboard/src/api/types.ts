@@ -7,6 +7,18 @@ export type CommandState =
 
 export interface Page<T> { items: T[]; next?: string }
 
+export interface SwarmRate { now: string; cap: string }
+export interface SwarmSource { id: string; node?: boolean; bytes: number }
+export interface SwarmMember {
+  info_hash: string; id?: string; region?: string; node?: boolean; seen?: string; transfer: Transfer; from_site: number;
+  wasted: number; corrupt: number; peers: number; sources?: SwarmSource[]; took: string; download: SwarmRate; upload: SwarmRate;
+}
+export interface Swarm { rollout_id: string; members: SwarmMember[] | null }
+
+export interface UpdatePoint { at: string; counts: Counts; mean_seconds: number; from_peers: number; from_nodes: number; from_other_regions: number }
+export interface UpdateSeries { name: string; points: UpdatePoint[] | null }
+export interface UpdateMetrics { from: string; to: string; step: string; by?: string; series: UpdateSeries[] | null }
+
 export interface Check { name: string; status: Status; detail: string; advice?: string; since?: string }
 
 export interface Node {
@@ -37,7 +49,7 @@ export interface Agent {
 
 export interface AgentCounts {
   region: string; agents: number; online: number;
-  activities?: Partial<Record<Activity, number>>; versions?: Record<string, number>;
+  activities?: Partial<Record<Activity, number>>;
 }
 export interface AgentSummary { agents: number; online: number; regions: AgentCounts[] }
 
@@ -51,23 +63,24 @@ export interface Selector { all?: boolean; regions?: string[]; labels?: Record<s
 export type Counts = Partial<Record<CommandState, number>>;
 export interface RegionCounts { region: string; counts: Counts; transfer: Transfer }
 export interface Rollout {
-  id: string; kind: string; artifact: string; version?: string; selector: Selector; correlation_id: string;
+  id: string; kind: string; artifact?: string; version?: string; selector: Selector; correlation_id: string;
   created_by?: string; created_at: string; state: string; agents: number; counts: Counts;
   regions?: RegionCounts[]; transfer: Transfer;
-  plan?: Plan; expires_at?: string; reason?: string; rollback_of?: string; retry_of?: string;
-  wave?: number; waves?: number; released?: number;
+  plan: Plan; expires_at?: string; reason?: string; rollback_of?: string; retry_of?: string;
+  wave: number; waves: number; released: number; open_wave: WaveCounts;
 }
+export interface WaveCounts { agents: number; succeeded: number; failed: number }
 export interface Wave { agents?: number; percent?: number }
 export interface Window { days: number[]; from: number; to: number; zone: string }
 export interface Plan {
   waves?: Wave[]; region_order?: string[]; success_percent?: number; max_failure_percent?: number; dynamic?: boolean;
   windows?: Window[]; timeout?: string; expiry?: string;
 }
-export interface CreateRollout { id: string; kind: string; artifact: string; version?: string; selector: Selector; plan?: Plan }
+export interface CreateRollout { id: string; kind: string; artifact?: string; version?: string; selector: Selector; plan?: Plan }
 
 export interface Failure { class: string; message: string }
 export interface Command {
-  id: string; rollout_id: string; agent_id: string; region?: string; kind: string; artifact: string; version?: string;
+  id: string; rollout_id: string; agent_id: string; region?: string; kind: string; artifact?: string; version?: string;
   correlation_id: string; state: CommandState; attempt?: number; created_at: string; leased_at?: string;
   lease_until?: string; started_at?: string; ended_at?: string; failure?: Failure; transfer?: Transfer; phase?: string;
   retry_of?: string; not_before?: string; deadline?: string; cancel_at?: string; cancel_refused?: string;

@@ -1,14 +1,11 @@
 import { useSyncExternalStore } from 'react';
 import { Problem, problemOf } from '../api/problem';
-import { bearer, isMissing } from './bearer';
 
 export type Role = 'viewer' | 'operator' | 'admin';
 const ranks: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
 export interface Operator { id: string; role: Role; expires_at?: string }
 interface Opened { operator: Operator; csrf: string; expires_at: string }
-
-const anyone: Opened = { operator: { id: 'operator', role: 'admin' }, csrf: '', expires_at: '' };
 
 /** Undefined while it is not known yet, null when nobody is signed in. */
 let opened: Opened | null | undefined;
@@ -34,7 +31,6 @@ async function ask(method: string, body?: unknown): Promise<Opened> {
 export const session = {
   /** What proves that a change was meant by this page. */
   headers(method: string): Record<string, string> {
-    if (bearer.token !== '') return { Authorization: `Bearer ${bearer.token}` };
     return method === 'GET' || !opened ? {} : { 'X-CSRF-Token': opened.csrf };
   },
   /** Finds out whether a session is open in this browser. */
@@ -42,27 +38,18 @@ export const session = {
     try {
       become(await ask('GET'));
     } catch (err) {
-      if (isMissing(err) && bearer.token !== '') become(anyone);
-      else become(null, err instanceof Problem && err.status === 0 ? err.message : '');
+      become(null, err instanceof Problem && err.status === 0 ? err.message : '');
     }
   },
   async signIn(token: string) {
-    try {
-      become(await ask('POST', { token }));
-    } catch (err) {
-      if (!isMissing(err)) throw err;
-      await bearer.check(token);
-      become(anyone);
-    }
+    become(await ask('POST', { token }));
   },
   async close() {
     await ask('DELETE').catch(() => undefined);
-    bearer.forget();
     become(null);
   },
   /** The node does not accept the session any more. */
   refused(problem: Problem) {
-    bearer.forget();
     if (opened) become(null, problem.message);
   },
 };

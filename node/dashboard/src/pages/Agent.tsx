@@ -61,7 +61,7 @@ function AgentActions({ id }: { id: string }) {
     <>
       <CopyCli command={`redflag agents ${id}`} />
       <Button variant="default" component={Link} to={`/logs?agent=${encodeURIComponent(id)}`}>Logs</Button>
-      {may && <Button component={Link} to={`/rollouts/new?select=${encodeURIComponent(`agent:${id}`)}`}>Roll out…</Button>}
+      {may && <Button component={Link} data-changes to={`/rollouts/new?select=${encodeURIComponent(`agent:${id}`)}`}>Roll out…</Button>}
     </>
   );
 }

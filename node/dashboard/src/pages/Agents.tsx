@@ -47,7 +47,7 @@ export function Agents() {
       actions={(
         <>
           <CopyCli command={`redflag agents${flags('select', terms)}`} />
-          {may && <Button component={Link} to={`/rollouts/new${select === '' ? '' : `?select=${encodeURIComponent(select)}`}`}>Roll out to these</Button>}
+          {may && <Button component={Link} data-changes to={`/rollouts/new${select === '' ? '' : `?select=${encodeURIComponent(select)}`}`}>Roll out to these</Button>}
         </>
       )}
     >

@@ -30,7 +30,7 @@ export function CommandPage() {
   return (
     <Page
       name={name} title={<Group gap="sm">{name}{c && <Text span size="sm"><Status state={c.state} label={c.state === 'running' && c.phase ? c.phase : undefined} /></Text>}</Group>}
-      actions={<><CopyCli command={`redflag commands ${id}`} />{c && !isTime(c.ended_at) && c.deadline !== undefined && <Cancel command={c} />}{c && ['failed', 'timed_out', 'rolled_back'].includes(c.state) && <Retry command={c} />}</>}
+      actions={<><CopyCli command={`redflag commands ${id}`} />{c && !isTime(c.ended_at) && <Cancel command={c} />}{c && ['failed', 'timed_out', 'rolled_back'].includes(c.state) && <Retry command={c} />}</>}
     >
       <Settled query={command} what="this command">{(got) => <Detail command={got} />}</Settled>
     </Page>
@@ -55,7 +55,7 @@ function Detail({ command: c }: { command: Command }) {
             ['Region', c.region ?? ''],
             ['Rollout', <Link key="r" to="/rollouts/$id" params={{ id: c.rollout_id }} className="rf-link rf-mono">{c.rollout_id}</Link>],
             ['Kind', words(c.kind)],
-            ['Artifact', `${c.artifact} ${c.version ?? ''}`],
+            ['Artifact', c.artifact === undefined ? 'none' : `${c.artifact} ${c.version ?? ''}`],
             ['Handed out', plural(c.attempt ?? 0, 'time')],
             ['Took', took(c) || 'has not ended'],
             ...(c.retry_of ? [['Repeats', <Link key="y" to="/commands/$id" params={{ id: c.retry_of }} className="rf-link rf-mono">{c.retry_of}</Link>] as [string, ReactNode]] : []),
@@ -129,13 +129,11 @@ function Retry({ command: c }: { command: Command }) {
   return (
     <ConfirmButton
       title={`Retry on ${c.agent_id}?`} action="Retry on 1 agent"
-      cli={c.deadline === undefined ? `redflag rollout create ${c.artifact}${c.version ? ` --version ${c.version}` : ' --rollback'} --to agent:${c.agent_id}` : `redflag commands retry ${c.id}`}
+      cli={`redflag commands retry ${c.id}`}
       body={<Text size="sm">One machine is hit: {c.agent_id} in {c.region} gets the same command again with its next poll.</Text>}
       onConfirm={async () => {
         const id = newRolloutID();
-        await (c.deadline === undefined
-          ? call('POST', '/v1/rollouts', { id, kind: c.kind, artifact: c.artifact, ...(c.version && { version: c.version }), selector: { agents: [c.agent_id] } })
-          : call('POST', `/v1/commands/${encodeURIComponent(c.id)}/retry`, { id }));
+        await call('POST', `/v1/commands/${encodeURIComponent(c.id)}/retry`, { id });
         await navigate({ to: '/rollouts/$id', params: { id } });
       }}
     >

@@ -49,7 +49,7 @@ export function Logs() {
         <Select aria-label="Time" w={150} placeholder="All time" clearable clearButtonProps={{ 'aria-label': 'All time' }} data={spans} value={since || null} onChange={(v) => set({ since: v ?? undefined })} />
         {Object.values(filter).some((v) => v !== undefined) && <Button variant="subtle" color="gray" leftSection={<IconX size={14} aria-hidden />} onClick={() => void navigate({ search: {} })}>Clear</Button>}
       </Group>
-      <Settled query={logs} what="logs" instead={<>Each node writes its own to stderr. Look there with: <span className="rf-mono">grep CORRELATION node.log</span></>}>
+      <Settled query={logs} what="logs">
         {(page) => <Found page={page} after={after} go={(a) => void navigate({ search: (s) => ({ ...s, after: a }) })} />}
       </Settled>
     </Page>

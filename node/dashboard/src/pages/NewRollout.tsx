@@ -7,10 +7,12 @@ import { useState } from 'react';
 import { call } from '../api/client';
 import { queries } from '../api/queries';
 import type { AgentSummary, Artifact, CreateRollout, Plan, Selector } from '../api/types';
+import { useMay } from '../auth/session';
 import { newRolloutRoute } from '../router';
 import { Card, Facts } from '../ui/Card';
 import { Command } from '../ui/Cli';
 import { ConfirmButton } from '../ui/Confirm';
+import { Denied } from '../ui/Denied';
 import { Empty } from '../ui/Empty';
 import { bytes, count, plural } from '../ui/format';
 import { newRolloutID } from '../ui/ids';
@@ -57,7 +59,7 @@ function planOf(d: Draft): Plan | undefined {
 
 function planFlags(d: Draft): string {
   const p = planOf(d);
-  return (p?.waves ? `${flags('wave', p.waves.map(waveText))} --success ${d.success} --max-failures ${d.halt}` : '') + (p?.dynamic ? ' --dynamic' : '');
+  return (p?.waves ? `${flags('wave', p.waves.map(waveText))} --success-threshold ${d.success} --max-failure-ratio ${d.halt}` : '') + (p?.dynamic ? ' --dynamic' : '');
 }
 
 export function NewRollout() {
@@ -65,10 +67,9 @@ export function NewRollout() {
   const [draft, setDraft] = useState(() => start(given));
   const [id] = useState(newRolloutID);
   const navigate = useNavigate();
+  const may = useMay('operator');
   const artifacts = useQuery(queries.artifacts());
   const everywhere = useQuery(queries.agentSummary([]));
-  const rollouts = useQuery(queries.rollouts());
-  const staged = (rollouts.data ?? []).some((r) => r.plan !== undefined); // a node that knows waves
   const set = (change: Partial<Draft>) => setDraft((d) => ({ ...d, ...change }));
 
   const selector = selectorOf(draft);
@@ -90,6 +91,7 @@ export function NewRollout() {
     await navigate({ to: '/rollouts/$id', params: { id } });
   };
 
+  if (!may) return <Denied what="New rollout" needs="operator" />;
   return (
     <Page title="New rollout" name="New rollout">
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
@@ -142,7 +144,7 @@ export function NewRollout() {
               )}
             </Stack>
           </Card>
-          {staged && <Card title="How">
+          <Card title="How">
             <Stack gap="sm">
               <TextInput
                 label="Waves" description="How many agents have been released, in all, once each wave is open. Empty: everybody at once." placeholder="1, 10%, 50%"
@@ -156,7 +158,7 @@ export function NewRollout() {
               )}
               <Switch label="Agents that match later get it too" checked={draft.dynamic} onChange={(e) => set({ dynamic: e.currentTarget.checked })} />
             </Stack>
-          </Card>}
+          </Card>
         </Stack>
         <Card title="Who is hit">
           {chosen === '' ? <Text size="sm" c="dimmed">Choose at least one region, label or agent, or every agent.</Text> : (

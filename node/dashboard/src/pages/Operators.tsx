@@ -76,7 +76,7 @@ function NewOperator() {
   });
   return (
     <>
-      <Button size="compact-xs" leftSection={<IconPlus size={13} aria-hidden />} onClick={() => { create.reset(); open(); }}>New operator</Button>
+      <Button size="compact-xs" data-changes leftSection={<IconPlus size={13} aria-hidden />} onClick={() => { create.reset(); open(); }}>New operator</Button>
       <Modal opened={opened} onClose={close} title="New operator" size="lg">
         {create.data ? (
           <Stack gap="sm">

@@ -1,6 +1,6 @@
 import { Alert, Button, Group, Select, SimpleGrid, Stack, Text } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
-import { useQuery } from '@tanstack/react-query';
+import { useQueries, useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import { call } from '../api/client';
@@ -21,7 +21,7 @@ import { Page } from '../ui/Page';
 import { Pager } from '../ui/Pager';
 import { thresholds, WaveTable, windowText } from '../ui/Plan';
 import { failures, finished, goesOn, rolloutName } from '../ui/RolloutTable';
-import { flags, Target, terms } from '../ui/Selectors';
+import { Target } from '../ui/Selectors';
 import { Settled } from '../ui/Settled';
 import { Status } from '../ui/Status';
 import { Table } from '../ui/Table';
@@ -71,9 +71,9 @@ function Progress({ rollout: r }: { rollout: Rollout }) {
   const got = t.from_peers + t.from_nodes;
   return (
     <Stack gap="md">
-      {r.reason !== undefined && goesOn(r) && (
+      {(r.state === 'paused' || r.state === 'halted') && (
         <Alert color={r.state === 'halted' ? 'red' : 'yellow'} variant="outline" icon={<IconAlertTriangle size={18} />} title={r.state === 'halted' ? 'It has halted itself' : 'It is paused'} role="alert">
-          <Text size="sm">{sentence(r.reason)} {r.state === 'halted' ? 'Look at what failed, then resume or abort it.' : 'Nothing new is handed out until it is resumed.'}</Text>
+          <Text size="sm">{r.reason !== undefined && `${sentence(r.reason)} `}{r.state === 'halted' ? 'Look at what failed, then resume or abort it.' : 'Nothing new is handed out until it is resumed.'}</Text>
         </Alert>
       )}
       <Card label="Progress">
@@ -89,6 +89,7 @@ function Progress({ rollout: r }: { rollout: Rollout }) {
         <Stat label="Fetched" value={bytes(got)} note={`${percent(t.from_peers, got)} from peers`} />
         <Stat label="Across regions" value={bytes(t.from_other_regions)} note="by agents" />
       </SimpleGrid>
+      {r.waves > 1 && <Card title={`Wave ${r.wave} of ${r.waves}`} flush actions={<Text size="xs" c="dimmed">{count(r.released)} of {plural(r.agents, 'agent')} released</Text>}><WaveTable rollout={r} /></Card>}
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
         <Card title="Regions" flush>
           <Table
@@ -101,7 +102,6 @@ function Progress({ rollout: r }: { rollout: Rollout }) {
             ]}
           />
         </Card>
-        {(r.waves ?? 0) > 1 && <Card title={`Wave ${r.wave ?? 1} of ${r.waves ?? 1}`} flush><WaveTable rollout={r} /></Card>}
         <Card title="What and why">
           <Facts rows={[
             ['Rollout', <span key="i" className="rf-mono">{r.id}</span>],
@@ -110,9 +110,9 @@ function Progress({ rollout: r }: { rollout: Rollout }) {
             ['Created', <span key="c"><Ago at={r.created_at} />{r.created_by ? ` by ${r.created_by}` : ''}</span>],
             ...(r.rollback_of ? [['Undoes', <Link key="u" to="/rollouts/$id" params={{ id: r.rollback_of }} className="rf-link rf-mono">{r.rollback_of}</Link>] as [string, ReactNode]] : []),
             ...(r.retry_of ? [['Repeats', <Link key="y" to="/commands/$id" params={{ id: r.retry_of }} className="rf-link rf-mono">{r.retry_of}</Link>] as [string, ReactNode]] : []),
-            ...(r.plan ? [['Plan', thresholds(r.plan)] as [string, ReactNode]] : []),
-            ...(r.plan?.windows?.length ? [['Windows', r.plan.windows.map(windowText).join('; ')] as [string, ReactNode]] : []),
-            ...(r.plan?.dynamic ? [['Joins', 'agents that match later get it too'] as [string, ReactNode]] : []),
+            ['Plan', thresholds(r.plan)],
+            ...(r.plan.windows?.length ? [['Windows', r.plan.windows.map(windowText).join('; ')] as [string, ReactNode]] : []),
+            ...(r.plan.dynamic ? [['Joins', 'agents that match later get it too'] as [string, ReactNode]] : []),
             ...(isTime(r.expires_at) ? [['Expires', <Ago key="x" at={r.expires_at} />] as [string, ReactNode]] : []),
             ['Correlation', <Correlation key="o" id={r.correlation_id} />],
           ]}
@@ -123,19 +123,27 @@ function Progress({ rollout: r }: { rollout: Rollout }) {
   );
 }
 
+/** useFailed lists the commands of a rollout that ended without the change. */
+function useFailed(rollout: string): Command[] {
+  return useQueries({
+    queries: ['failed', 'timed_out', 'rolled_back'].map((state) => queries.commands({ rollout, state, limit: 1000 })),
+    combine: (all) => all.flatMap((q) => q.data?.items ?? []),
+  });
+}
+
 /** Failures groups what went wrong, most frequent first. */
 function Failures({ id }: { id: string }) {
-  const failed = useQuery(queries.commands({ rollout: id, state: 'failed', limit: 1000 }));
+  const failed = useFailed(id);
   const navigate = useNavigate({ from: '/rollouts/$id' });
   const groups = new Map<string, Command[]>();
-  for (const c of failed.data?.items ?? []) {
+  for (const c of failed) {
     const key = c.failure?.class ?? 'unknown';
     groups.set(key, [...(groups.get(key) ?? []), c]);
   }
   const rows = [...groups].toSorted((a, b) => b[1].length - a[1].length);
   if (rows.length === 0) return null;
   return (
-    <Card title="Why agents failed" flush actions={<Button size="compact-xs" variant="default" onClick={() => void navigate({ search: { state: 'failed' } })}>Show only these</Button>}>
+    <Card title="Why agents failed" flush actions={<Button size="compact-xs" variant="default" onClick={() => void navigate({ search: { state: failed[0]?.state } })}>Show only these</Button>}>
       <Table
         label="Failures by class" rows={rows} rowKey={([k]) => k}
         columns={[
@@ -156,14 +164,12 @@ function Actions({ rollout: r }: { rollout: Rollout }) {
   const change = (action: string) => call('POST', `/v1/rollouts/${r.id}/${action}`, action === 'cancel' ? undefined : {});
   const rollBack = async () => {
     const id = newRolloutID();
-    await (r.plan === undefined
-      ? call('POST', '/v1/rollouts', { id, artifact: r.artifact, kind: 'rollback', selector: r.selector })
-      : call('POST', `/v1/rollouts/${r.id}/rollback`, { id, plan: {} }));
+    await call('POST', `/v1/rollouts/${r.id}/rollback`, { id, plan: {} });
     await navigate({ to: '/rollouts/$id', params: { id }, search: {} });
   };
   return (
     <>
-      {r.plan !== undefined && r.state === 'running' && (
+      {r.state === 'running' && (
         <ConfirmButton
           title={`Pause ${rolloutName(r)}?`} action="Pause" cli={`redflag rollout pause ${r.id}`} onConfirm={() => change('pause')}
           body={<Fates fates={[[open, 'waiting: get nothing until it is resumed'], [busy, 'at it now: go on to the end'], [finished(r), 'that ended: stay as they are']]} />}
@@ -191,7 +197,7 @@ function Actions({ rollout: r }: { rollout: Rollout }) {
       {r.kind === 'install' && (r.counts.succeeded ?? 0) > 0 && (
         <ConfirmButton
           title={`Roll ${rolloutName(r)} back?`} action={`Roll back ${plural(r.agents, 'agent')}`} danger
-          cli={r.plan === undefined ? `redflag rollout create ${r.artifact} --rollback${flags('to', terms(r.selector))}` : `redflag rollout rollback ${r.id}`} onConfirm={rollBack}
+          cli={`redflag rollout rollback ${r.id}`} onConfirm={rollBack}
           body={<Text size="sm">What it changed on <b>{plural(r.agents, 'agent')}</b> in {regions} goes back to the version each had before {r.version}. An agent with no version before it fails, and keeps what it runs.</Text>}
         >
           Roll back…
@@ -213,8 +219,7 @@ function Fates({ fates }: { fates: [number, string][] }) {
 /** The failed agents of one rollout, as a rollout of their own. */
 function RetryFailed({ rollout: r }: { rollout: Rollout }) {
   const navigate = useNavigate();
-  const failed = useQuery(queries.commands({ rollout: r.id, state: 'failed', limit: 1000 }));
-  const agents = (failed.data?.items ?? []).map((c) => c.agent_id);
+  const agents = useFailed(r.id).map((c) => c.agent_id);
   const retry = async () => {
     const id = newRolloutID();
     await call('POST', '/v1/rollouts', { id, artifact: r.artifact, kind: r.kind, ...(r.version && { version: r.version }), selector: { agents } });
@@ -224,7 +229,7 @@ function RetryFailed({ rollout: r }: { rollout: Rollout }) {
   return (
     <ConfirmButton
       disabled={agents.length === 0} title="Retry the agents that failed?" action={`Retry ${plural(agents.length, 'agent')}`} onConfirm={retry}
-      cli={`redflag rollout create ${r.artifact}${r.version ? ` --version ${r.version}` : ' --rollback'} --to agent:${some}`}
+      cli={`redflag rollout create ${r.artifact ?? `--kind ${r.kind}`}${r.version ? ` --version ${r.version}` : ''}${r.kind === 'rollback' ? ' --rollback' : ''} --to agent:${some}`}
       body={<Fates fates={[[agents.length, 'that failed: get the same once more, as a new rollout'], [r.counts.succeeded ?? 0, 'that succeeded: are left alone']]} />}
     >
       Retry failed…

@@ -13,7 +13,7 @@ import { Page } from '../ui/Page';
 import { failures, RolloutTable } from '../ui/RolloutTable';
 import { Settled } from '../ui/Settled';
 
-const unique = (values: string[]) => [...new Set(values)].toSorted();
+const unique = (values: (string | undefined)[]) => [...new Set(values.filter((v) => v !== undefined))].toSorted();
 
 export function Rollouts() {
   const { state, artifact } = rolloutsRoute.useSearch();
@@ -29,7 +29,7 @@ export function Rollouts() {
       actions={(
         <>
           <CopyCli command="redflag rollout list" />
-          {may && <Button component={Link} to="/rollouts/new" leftSection={<IconPlus size={14} aria-hidden />}>New rollout</Button>}
+          {may && <Button component={Link} to="/rollouts/new" data-changes leftSection={<IconPlus size={14} aria-hidden />}>New rollout</Button>}
         </>
       )}
     >

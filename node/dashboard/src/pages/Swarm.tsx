@@ -1,4 +1,4 @@
-import { Group, Select, SimpleGrid, Text } from '@mantine/core';
+import { Group, Select, SimpleGrid } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { queries } from '../api/queries';
@@ -7,12 +7,13 @@ import { swarmRoute } from '../router';
 import { Card, Stat } from '../ui/Card';
 import { CopyCli } from '../ui/Cli';
 import { Empty } from '../ui/Empty';
-import { bytes, count, percent, plural } from '../ui/format';
+import { bytes, count, percent } from '../ui/format';
 import { Page } from '../ui/Page';
 import { rolloutName } from '../ui/RolloutTable';
 import { Settled } from '../ui/Settled';
 import { Status } from '../ui/Status';
 import { Table } from '../ui/Table';
+import { Members } from './swarm/Members';
 import { SwarmPicture } from './swarm/Picture';
 
 /** Flow is what one region of a rollout got, and from where. */
@@ -38,7 +39,7 @@ export function Swarm() {
   const installs = (rollouts.data ?? []).filter((r) => r.kind === 'install');
   const id = wanted ?? installs[0]?.id;
   return (
-    <Page title="Swarm" name="Swarm" actions={id && <CopyCli command={`redflag rollout show ${id} --watch`} />}>
+    <Page title="Swarm" name="Swarm" actions={id && <CopyCli command={`redflag swarm show ${id} --watch`} />}>
       <Settled query={rollouts} what="rollouts">
         {() => (id === undefined
           ? <Card><Empty title="Nothing has been fetched yet" command="redflag rollout create app --version 1.0.0 --to all">Who gets bytes from whom shows with the first rollout.</Empty></Card>
@@ -99,7 +100,7 @@ function Flows({ rollout: r, artifact, flows }: { rollout: Rollout; artifact: Ar
           ]}
         />
       </Card>
-      <Text size="xs" c="dimmed">Of {plural(flows.length, 'region')}: what agents report with their polls, and what nodes count. Which single peer gave to which is not counted in this version.</Text>
+      <Members rollout={r.id} />
     </>
   );
 }

@@ -91,7 +91,7 @@ function NewToken() {
   });
   return (
     <>
-      <Button size="compact-xs" leftSection={<IconPlus size={13} aria-hidden />} onClick={() => { create.reset(); open(); }}>New token</Button>
+      <Button size="compact-xs" data-changes leftSection={<IconPlus size={13} aria-hidden />} onClick={() => { create.reset(); open(); }}>New token</Button>
       <Modal opened={opened} onClose={close} title="New enrolment token" size="lg">
         {create.data ? (
           <Stack gap="sm">

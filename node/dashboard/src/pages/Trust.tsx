@@ -3,11 +3,13 @@ import { useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { queries } from '../api/queries';
 import type { TrustStatus, TufMetadata, TufRoot } from '../api/types';
+import { useMay } from '../auth/session';
 import { trustRoute } from '../router';
 import { Ago } from '../ui/Ago';
 import { Card, Facts } from '../ui/Card';
 import { CopyCli } from '../ui/Cli';
 import { useNow } from '../ui/clock';
+import { Denied } from '../ui/Denied';
 import { Empty } from '../ui/Empty';
 import { Page } from '../ui/Page';
 import { Settled } from '../ui/Settled';
@@ -19,6 +21,8 @@ import { Tokens } from './Tokens';
 export function Trust() {
   const { tab = 'keys' } = trustRoute.useSearch();
   const navigate = useNavigate({ from: '/trust' });
+  const may = useMay('admin');
+  if (!may) return <Denied what="Trust" needs="admin" />;
   return (
     <Page title="Trust" name="Trust" actions={<CopyCli command={{ tokens: 'redflag token list', operators: 'redflag operator list', ca: 'redflag ca status' }[tab] ?? 'redflag keys status'} />}>
       <Tabs value={tab} onChange={(t) => void navigate({ search: { tab: t ?? undefined } })} keepMounted={false}>

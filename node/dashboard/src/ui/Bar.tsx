@@ -35,3 +35,19 @@ export function PartBar({ part, whole, label }: { part: number; whole: number; l
     </Tooltip>
   );
 }
+
+/** GaugeBar draws successes from the left and failures from the right, each towards the mark at which something happens. */
+export function GaugeBar({ good, bad, whole, goesOn, halts }: { good: number; bad: number; whole: number; goesOn: number; halts: number }) {
+  const share = (n: number) => `${whole > 0 ? Math.min(100, (100 * n) / whole) : 0}%`;
+  const text = `${count(good)} succeeded and ${count(bad)} failed of ${count(whole)}; goes on at ${goesOn} % succeeded${halts > 0 ? `, halts beyond ${halts} % failed` : ''}`;
+  return (
+    <Tooltip label={text}>
+      <div className="rf-bar rf-gauge" role="img" aria-label={text}>
+        <span className="rf-fill-ok" style={{ width: share(good) }} />
+        <span className="rf-fill-bad" style={{ width: share(bad) }} />
+        {goesOn < 100 && <i className="rf-mark" style={{ left: `${goesOn}%` }} />}
+        {halts > 0 && halts < 100 && <i className="rf-mark" style={{ right: `${halts}%` }} />}
+      </div>
+    </Tooltip>
+  );
+}

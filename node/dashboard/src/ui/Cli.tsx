@@ -7,7 +7,7 @@ export function CopyCli({ command, label = 'Copy as CLI' }: { command: string; l
     <CopyButton value={command} timeout={1500}>
       {({ copied, copy }) => (
         <Tooltip label={<span className="rf-mono">{command}</span>}>
-          <Button variant="default" onClick={copy} leftSection={copied ? <IconCheck size={14} aria-hidden /> : <IconTerminal2 size={14} aria-hidden />}>
+          <Button variant="default" data-cli={command} onClick={copy} leftSection={copied ? <IconCheck size={14} aria-hidden /> : <IconTerminal2 size={14} aria-hidden />}>
             {copied ? 'Copied' : label}
           </Button>
         </Tooltip>

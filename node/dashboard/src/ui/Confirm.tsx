@@ -28,7 +28,7 @@ export function ConfirmButton({ children, title, body, action, onConfirm, cli, d
   if (!may) return null;
   return (
     <>
-      <Button variant="default" {...button} onClick={() => { run.reset(); open(); }}>{children}</Button>
+      <Button variant="default" {...button} data-changes onClick={() => { run.reset(); open(); }}>{children}</Button>
       <Modal opened={opened} onClose={close} title={title} size="lg">
         <Stack gap="sm">
           <div>{body}</div>

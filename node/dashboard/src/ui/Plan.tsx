@@ -1,4 +1,5 @@
 import type { Plan, Rollout, Wave, Window } from '../api/types';
+import { GaugeBar } from './Bar';
 import { count } from './format';
 import { Status } from './Status';
 import { Table } from './Table';
@@ -34,15 +35,20 @@ export function thresholds(p: Plan): string {
 export function WaveTable({ rollout: r }: { rollout: Rollout }) {
   const given = r.plan?.waves ?? [];
   const sizes = given.map((w) => released(w, r.agents));
-  if (given.length < (r.waves ?? 0)) sizes.push(r.agents);
+  if (given.length < r.waves) sizes.push(r.agents);
   const rows = sizes.map((upTo, i) => ({ n: i + 1, upTo, agents: Math.max(0, upTo - (sizes[i - 1] ?? 0)), text: given[i] ? waveText(given[i]) : 'the rest' }));
-  const at = r.wave ?? 1;
+  const { wave: at, open_wave: open } = r;
   return (
     <Table
       label="Waves" rows={rows} rowKey={(w) => String(w.n)} faded={(w) => w.n > at}
       columns={[
         { name: 'Wave', cell: (w) => <b>{w.n}</b> },
         { name: 'State', cell: (w) => (w.n < at || r.state === 'done' ? <Status state="done" label="passed" /> : w.n === at ? <Status state={r.state} label={r.state === 'running' ? 'open' : undefined} /> : <Status state="pending" label="waits" />) },
+        {
+          name: 'Progress', width: '30%', cell: (w) => w.n === at && (
+            <GaugeBar good={open.succeeded} bad={open.failed} whole={open.agents} goesOn={r.plan.success_percent || 100} halts={r.plan.max_failure_percent ?? 0} />
+          ),
+        },
         { name: 'Reaches', cell: (w) => w.text },
         { name: 'Agents', right: true, cell: (w) => count(w.agents) },
         { name: 'In all', right: true, cell: (w) => count(w.upTo) },

@@ -2,13 +2,16 @@ import { Link } from '@tanstack/react-router';
 import type { Rollout } from '../api/types';
 import { Ago } from './Ago';
 import { CountsBar } from './Bar';
-import { count, shortID } from './format';
+import { count, shortID, words } from './format';
 import { Target } from './Selectors';
 import { Status } from './Status';
 import { Table } from './Table';
 
-export const rolloutName = (r: Pick<Rollout, 'kind' | 'artifact' | 'version'>) =>
-  r.kind === 'rollback' ? `${r.artifact} back` : `${r.artifact} ${r.version ?? ''}`.trim();
+/** rolloutName says what a rollout or a command does: "app 1.4.0", "app back", or its kind where that is about no artifact. */
+export function rolloutName(r: Pick<Rollout, 'kind' | 'artifact' | 'version'>): string {
+  if (r.artifact === undefined) return words(r.kind);
+  return r.kind === 'rollback' ? `${r.artifact} back` : `${r.artifact} ${r.version ?? ''}`.trim();
+}
 
 export const finished = (r: Rollout) =>
   (r.counts.succeeded ?? 0) + (r.counts.failed ?? 0) + (r.counts.cancelled ?? 0) + (r.counts.rolled_back ?? 0) + (r.counts.timed_out ?? 0);

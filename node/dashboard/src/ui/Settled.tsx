@@ -1,5 +1,5 @@
 import { Alert, Button, Group, Skeleton, Stack, Text } from '@mantine/core';
-import { IconAlertCircle, IconInfoCircle } from '@tabler/icons-react';
+import { IconAlertCircle } from '@tabler/icons-react';
 import type { UseQueryResult } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { asProblem } from '../api/problem';
@@ -24,22 +24,12 @@ export function ProblemNote({ error, retry, title }: { error: unknown; retry?: (
   );
 }
 
-/** MissingNote stands where a node of this version has nothing to ask. */
-export function MissingNote({ what, instead }: { what: string; instead?: ReactNode }) {
-  return (
-    <Alert color="gray" variant="outline" icon={<IconInfoCircle size={18} />} title={`This node's version does not serve ${what}`}>
-      <Text size="sm">{instead ?? 'A newer version does: upgrade the node that serves this page.'}</Text>
-    </Alert>
-  );
-}
-
 /** Settled draws a query's result, or honestly what there is instead of it. */
-export function Settled<T>({ query, what, instead, children }: {
-  query: UseQueryResult<T>; what: string; instead?: ReactNode; children: (data: T) => ReactNode;
+export function Settled<T>({ query, what, children }: {
+  query: UseQueryResult<T>; what: string; children: (data: T) => ReactNode;
 }) {
   if (query.data !== undefined) return <>{children(query.data)}</>;
   if (query.isError) {
-    if (asProblem(query.error).missing) return <MissingNote what={what} instead={instead} />;
     return <ProblemNote error={query.error} retry={() => void query.refetch()} />;
   }
   return (

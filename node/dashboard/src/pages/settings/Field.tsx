@@ -1,5 +1,6 @@
 import { Switch, Text, TextInput } from '@mantine/core';
 import type { SettingSpec } from '../../api/types';
+import { PaintButton } from './Painter';
 
 const examples: Record<string, string> = { rate: '8mbit, or unlimited', duration: '30s, 5m, 1h', bytes: '512MiB' };
 
@@ -12,10 +13,13 @@ export function Field({ spec, now, shown, change, disabled }: {
     return <Switch aria-label={spec.key} checked={shown === 'true'} label={shown === 'true' ? 'on' : 'off'} disabled={disabled} onChange={(e) => set(String(e.currentTarget.checked))} />;
   }
   return (
-    <TextInput
-      aria-label={spec.key} value={shown} placeholder={examples[spec.type] ?? ''} spellCheck={false} w={200} disabled={disabled}
-      onChange={(e) => set(e.currentTarget.value)} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }}
-    />
+    <>
+      <TextInput
+        aria-label={spec.key} value={shown} placeholder={examples[spec.type] ?? ''} spellCheck={false} w={200} disabled={disabled}
+        onChange={(e) => set(e.currentTarget.value)} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }}
+      />
+      {spec.key.endsWith('.schedule') && <PaintButton name={spec.key} value={shown} disabled={disabled} take={set} />}
+    </>
   );
 }
 
