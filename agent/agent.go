@@ -121,8 +121,9 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	}
 
 	machine := &system.System{Metered: a.cfg.Metered}
-	poller.executor.system, poller.executor.osUpdates = machine, a.cfg.OSUpdates
+	poller.executor.system, poller.executor.osUpdates, poller.executor.allowReboot = machine, a.cfg.OSUpdates, a.cfg.AllowReboot
 	poller.readiness = func() *api.Readiness { return readiness(ctx, a.cfg.DataDir, machine, a.cfg.Windows) }
+	poller.executor.readiness = poller.readiness
 	if poller.logs = logs; logs != nil {
 		logs.apply(known.Settings.Settings())
 	}

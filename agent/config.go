@@ -54,6 +54,13 @@ type Config struct {
 	Metered *bool
 	// OSUpdates lets commands update packages of the operating system.
 	OSUpdates bool
+	// AllowReboot lets commands restart the machine.
+	AllowReboot bool
+	// RebootCommand restarts the machine, for those commands and for installs that
+	// need it; empty means systemctl reboot. BootIDFile changes with each boot;
+	// empty means the kernel's own.
+	RebootCommand []string
+	BootIDFile    string
 	// Executable is the file that runs this process; empty means to find out.
 	Executable string
 	// Debug keeps debug lines in the log whatever the settings say.

@@ -62,8 +62,10 @@ type executor struct {
 	refused  func(api.Incident)
 	labels   map[string]string // of this machine, as they were at enrolment
 	system   *system.System
-	// osUpdates says that packages of the operating system may be updated.
-	osUpdates bool
+	// osUpdates says that packages of the operating system may be updated, and
+	// allowReboot that a command may restart the machine.
+	osUpdates, allowReboot bool
+	readiness              func() *api.Readiness
 
 	patience, lagPatience time.Duration
 	retryBase             time.Duration
@@ -82,7 +84,7 @@ func newExecutor(j *journal, v *install.Store, t targets, p payloads, log hclog.
 		contents: &contents{versions: v, payloads: p},
 		wake:     make(chan struct{}, 1),
 		system:   &system.System{},
-		refused:  func(api.Incident) {},
+		refused:  func(api.Incident) {}, readiness: func() *api.Readiness { return nil },
 		patience: patience, lagPatience: lagPatience, retryBase: retryBase,
 	}
 }
@@ -230,6 +232,12 @@ func (e *executor) perform(ctx context.Context, log hclog.Logger, en *entry) err
 		return e.scan(ctx, log, en)
 	case api.KindUpdatePackage:
 		return e.updatePackage(ctx, log, en)
+	case api.KindCollectLogs:
+		return e.collectLogs(ctx, log, en)
+	case api.KindReboot:
+		return e.reboot(ctx, log, en)
+	case api.KindRunModule:
+		return e.runModule(ctx, log, en)
 	default:
 		return api.Failf(api.ErrorUnsupported, "this agent does not know the command %q; update the agent first", en.Command.Kind)
 	}

@@ -41,7 +41,7 @@ func (a *Agent) host(id string, p *poller) (install.Host, error) {
 		AgentID:    id,
 		DeviceType: install.DeviceType(a.cfg.Labels, runtime.GOOS+"-"+runtime.GOARCH),
 		ModulesDir: a.cfg.ModulesDir,
-		Executable: exe,
+		Executable: exe, RebootCommand: a.cfg.RebootCommand, BootIDFile: a.cfg.BootIDFile,
 		Polled: func(ctx context.Context) error {
 			select {
 			case <-p.polled:

@@ -38,6 +38,10 @@ type entry struct {
 	// a crash the version before the current one may be another.
 	Install  *install.Progress `json:"install,omitempty"`
 	Transfer api.Transfer      `json:"transfer"`
+	// Reboot is set once the machine was asked to reboot, Ran once a module was
+	// started: neither is done twice.
+	Reboot *rebooting `json:"reboot,omitempty"`
+	Ran    bool       `json:"ran,omitempty"`
 	// Final is the report of the terminal state.
 	Final *api.Report `json:"final,omitempty"`
 	// Refused is the report that the command goes on although an operator

@@ -140,6 +140,8 @@ const (
 	PhaseInstalling  Phase = "installing"
 	PhaseChecking    Phase = "checking"
 	PhaseReverting   Phase = "reverting"
+	PhaseRunning     Phase = "running"   // a module, or a look at the machine
+	PhaseRebooting   Phase = "rebooting" // the machine goes down and comes back
 )
 
 // ErrorClass says why a command failed, in words that a retry policy can use.

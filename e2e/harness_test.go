@@ -141,9 +141,10 @@ func (m *mesh) publish(version string, payload []byte) {
 }
 
 type rollout struct {
-	ID     string         `json:"id"`
-	State  string         `json:"state"`
-	Counts map[string]int `json:"counts"`
+	ID            string         `json:"id"`
+	State         string         `json:"state"`
+	Counts        map[string]int `json:"counts"`
+	CorrelationID string         `json:"correlation_id"`
 }
 
 type command struct {
@@ -152,6 +153,9 @@ type command struct {
 		Class   string `json:"class"`
 		Message string `json:"message"`
 	} `json:"failure"`
+	Log struct {
+		Stdout string `json:"stdout"`
+	} `json:"log"`
 }
 
 // rollOut creates a rollout and waits for its end.

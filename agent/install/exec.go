@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"redflag/agent/process"
 )
 
 // execInstaller runs the scripts of a signed bundle. A step is a program at the
@@ -65,23 +62,20 @@ func (x *execInstaller) run(ctx context.Context, job *Job, step string) error {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	state := x.store.Path(job.New.Name, dirState)
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		return err
-	}
+	return runStep(ctx, x.store, job, path, &job.out)
+}
+
+// env is what a step of a bundle gets to know.
+func (j *Job) env(step, state string) []string {
 	env := []string{
-		"REDFLAG_STEP=" + step, "REDFLAG_NAME=" + job.New.Name, "REDFLAG_VERSION=" + job.New.Version,
-		"REDFLAG_PREVIOUS=" + job.oldVersion(), "REDFLAG_STATE_DIR=" + state,
+		"REDFLAG_STEP=" + step, "REDFLAG_NAME=" + j.New.Name, "REDFLAG_VERSION=" + j.New.Version,
+		"REDFLAG_PREVIOUS=" + j.oldVersion(), "REDFLAG_STATE_DIR=" + state,
 	}
-	for k, v := range job.how().Params {
+	for k, v := range j.how().Params {
 		env = append(env, "REDFLAG_PARAM_"+strings.NewReplacer("-", "_", ".", "_", "+", "_").Replace(k)+"="+v)
 	}
 	slices.Sort(env)
-	err := process.Run(ctx, process.Command{Argv: []string{path}, Dir: filepath.Dir(path), Env: env, Timeout: job.timeout(), Out: &job.out})
-	if err != nil {
-		return fmt.Errorf("step %w", err)
-	}
-	return nil
+	return env
 }
 
 func (j *Job) oldVersion() string {

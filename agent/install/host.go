@@ -69,7 +69,8 @@ func (h *Host) Reboot(ctx context.Context) error {
 	return process.Run(ctx, process.Command{Argv: argv, Timeout: time.Minute, Out: io.Discard})
 }
 
-func (h *Host) downWithin() time.Duration {
+// GoesDownWithin is how long the machine may take to go down once it was asked.
+func (h *Host) GoesDownWithin() time.Duration {
 	if h.DownWithin > 0 {
 		return h.DownWithin
 	}

@@ -116,7 +116,7 @@ func (e *Engine) reboot(ctx context.Context, how installer, job *Job) error {
 			return context.Cause(ctx)
 		}
 		return e.back(job, context.Cause(ctx))
-	case <-time.After(e.Host.downWithin()):
+	case <-time.After(e.Host.GoesDownWithin()):
 		return nil // asked again, or given up
 	}
 }

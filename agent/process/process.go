@@ -6,6 +6,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 const (
 	// waitDelay is how long output may come after the process has ended.
 	waitDelay = 5 * time.Second
-	// tailSize bounds what is kept of the output, in bytes.
+	// tailSize is what a Tail keeps unless it says otherwise, in bytes.
 	tailSize = 4 << 10
 )
 
@@ -92,8 +93,9 @@ func baseEnv() []string {
 
 // Tail keeps the last bytes that were written to it.
 type Tail struct {
-	mu sync.Mutex
-	b  []byte
+	Keep int // how many; 0 for 4 KiB
+	mu   sync.Mutex
+	b    []byte
 }
 
 // Write implements io.Writer.
@@ -101,7 +103,7 @@ func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
-	if over := len(t.b) - tailSize; over > 0 {
+	if over := len(t.b) - cmp.Or(t.Keep, tailSize); over > 0 {
 		t.b = slices.Delete(t.b, 0, over)
 	}
 	return len(p), nil

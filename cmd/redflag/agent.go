@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ import (
 
 func newAgentCommand() *cobra.Command {
 	var cfg agent.Config
-	var down, up, budget, metered string
+	var down, up, budget, metered, reboot string
 	var windows []string
 	cmd := &cobra.Command{
 		Use:     "agent",
@@ -52,6 +53,7 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 				}
 				cfg.Windows = append(cfg.Windows, w)
 			}
+			cfg.RebootCommand = strings.Fields(reboot)
 			cfg.Version = version
 			cfg.LogOutput = telemetry.NewOutput(os.Stderr)
 			cfg.Logger = telemetry.NewLogger("agent", cfg.LogOutput, cfg.Debug)
@@ -86,6 +88,9 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 	f.StringArrayVar(&windows, "window", nil, "when this machine may be worked on: \"daily 22:00-04:00 Europe/Berlin\"; may be repeated")
 	f.StringVar(&metered, "metered", "auto", "whether bytes cost on this machine's link: yes, no, or auto to ask NetworkManager")
 	f.BoolVar(&cfg.OSUpdates, "os-updates", false, "let commands update packages of the operating system, from the machine's own sources")
+	f.BoolVar(&cfg.AllowReboot, "allow-reboot", false, "let commands restart this machine")
+	f.StringVar(&reboot, "reboot-command", "", "program, with its arguments, that restarts this machine (default: systemctl reboot)")
+	f.StringVar(&cfg.BootIDFile, "boot-id-file", "", "file that changes with each boot of this machine (default: the kernel's)")
 	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
 	cmd.AddCommand(newAgentProve(), newAgentService())
 	return cmd

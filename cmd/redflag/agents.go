@@ -46,7 +46,8 @@ func newAgentsCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&selectors, "select", nil, selectHelp)
 	addClientFlags(cmd)
 	cmd.PersistentFlags().Bool("json", false, "print JSON instead of text")
-	cmd.AddCommand(newAgentsShow(), newAgentsReadiness(), newAgentsOutdated(), newAgentsUpdate(), newAgentsRevoke(), newAgentsLabel())
+	cmd.AddCommand(newAgentsShow(), newAgentsReadiness(), newAgentsOutdated(), newAgentsUpdate(),
+		newAgentsCollectLogs(), newAgentsReboot(), newAgentsRun(), newAgentsRevoke(), newAgentsLabel())
 	return cmd
 }
 
