@@ -128,9 +128,6 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 		logs.apply(known.Settings.Settings())
 	}
 	poller.executor.refused, poller.executor.patience = member.refused, a.cfg.Patience
-	if poller.executor.labels, err = loadLabels(a.cfg.DataDir); err != nil {
-		return err
-	}
 
 	a.log.Info("agent started", "version", a.cfg.Version)
 	group, ctx := errgroup.WithContext(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ type executor struct {
 	wake     chan struct{} // there may be a command
 	ended    func()        // a command has ended
 	refused  func(api.Incident)
-	labels   map[string]string // of this machine, as they were at enrolment
+	machine  func() (api.Machine, error)
 	system   *system.System
 	// osUpdates says that packages of the operating system may be updated, and
 	// allowReboot that a command may restart the machine.
@@ -85,6 +86,7 @@ func newExecutor(j *journal, v *install.Store, t targets, p payloads, log hclog.
 		wake:     make(chan struct{}, 1),
 		system:   &system.System{},
 		refused:  func(api.Incident) {}, readiness: func() *api.Readiness { return nil },
+		machine:  func() (api.Machine, error) { return thisMachine(filepath.Dir(v.Dir)) },
 		patience: patience, lagPatience: lagPatience, retryBase: retryBase,
 	}
 }

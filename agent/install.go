@@ -98,7 +98,11 @@ func (e *executor) verify(ctx context.Context, log hclog.Logger, cmd api.Command
 		return t, api.Failf(api.ErrorVerify, "the signed target is %s %s, the command names %s %s",
 			t.Custom.Name, t.Custom.Version, cmd.Artifact, cmd.Version)
 	}
-	if err := t.AppliesTo(e.machine(cmd.Artifact)); err != nil {
+	here, err := e.machineFor(cmd.Artifact)
+	if err != nil {
+		return t, err
+	}
+	if err := t.AppliesTo(here); err != nil {
 		return t, err
 	}
 	log.Info("signature verified", "sha256", t.SHA256, "length", t.Length)

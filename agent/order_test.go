@@ -14,6 +14,7 @@ import (
 
 	"redflag/agent/install/installtest"
 	"redflag/api"
+	"redflag/trust/pki"
 	"redflag/trust/trusttest"
 )
 
@@ -206,4 +207,27 @@ func TestCollectLogs(t *testing.T) {
 	for line := range strings.Lines(out.String()) {
 		require.Less(t, len(line), api.MaxLogLine)
 	}
+}
+
+// The labels that signed constraints go by change on the machine, at once, and only
+// there.
+func TestRelabel(t *testing.T) {
+	m := newMachine(t)
+	_, err := Relabel(m.dir, map[string]string{"ring": "early"}, nil)
+	require.Equal(t, api.CodeNotFound, api.CodeOf(err), "nothing is enrolled here")
+	require.NoError(t, os.MkdirAll(filepath.Join(m.dir, "identity"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(m.dir, "identity", pki.KeyFile), nil, 0o600))
+	require.NoError(t, saveLabels(m.dir, map[string]string{"ring": "late"}))
+	m.shelf.add("1.0")
+	target := m.shelf.signed["app/1.0"]
+	target.Custom.For = &api.TargetFor{Labels: map[string]string{"ring": "early"}}
+	m.shelf.signed["app/1.0"] = target
+	require.Equal(t, api.ErrorVerify, m.install("1.0").Failure.Class)
+
+	labels, err := Relabel(m.dir, map[string]string{"ring": "early", "floor": "2"}, []string{"none"})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"ring": "early", "floor": "2"}, labels)
+	require.Equal(t, api.StateSucceeded, m.install("1.0").State)
+	_, err = Relabel(m.dir, map[string]string{"a b": "c"}, nil)
+	require.Equal(t, api.CodeInvalid, api.CodeOf(err))
 }

@@ -166,6 +166,10 @@ func (p *poller) request() (req *api.PollRequest, more bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	here, err := p.executor.machine()
+	if err != nil { // what is signed for some machines is refused meanwhile
+		p.log.Warn("own labels not read", telemetry.KeyError, err)
+	}
 	waiting := len(reports)
 	reports = oneInventory(reports)
 	activity, progress := p.executor.activity()
@@ -174,7 +178,7 @@ func (p *poller) request() (req *api.PollRequest, more bool, err error) {
 		activity = api.ActivityDegraded
 	}
 	return &api.PollRequest{
-		AgentVersion: p.version, Activity: activity, Installed: installed, Readiness: readiness,
+		AgentVersion: p.version, Activity: activity, Installed: installed, Readiness: readiness, Machine: here,
 		Held: held, Reports: reports, Progress: progress,
 		LastIndex: p.lastIndex, SettingsVersion: p.settings.Version,
 		Trust: seen, Incidents: p.trust.pending(), Swarms: p.swarms(),

@@ -33,8 +33,31 @@ type Presence struct {
 	Installed []Installed `json:"installed,omitempty"`
 	Progress  []Progress  `json:"progress,omitempty"`
 	Readiness *Readiness  `json:"readiness,omitempty"`
+	Machine   Machine     `json:"machine,omitzero"`
 	// Waiting says why commands were not handed out with the last poll.
 	Waiting []Waiting `json:"waiting,omitempty"`
+}
+
+// Machine is what signed constraints on the machines of a payload are held against,
+// as the machine itself says. Nothing that the cluster does changes it.
+type Machine struct {
+	OS   string `json:"os,omitempty"` // as Go names it, and Arch too
+	Arch string `json:"arch,omitempty"`
+	// Labels are those that it enrolled with, or was given on the spot since. The
+	// cluster's labels of the agent, by which selectors go, may be others.
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Validate returns a CodeInvalid error for what no machine says of itself.
+func (m *Machine) Validate() error {
+	for _, word := range []string{m.OS, m.Arch} {
+		if word != "" {
+			if err := CheckID("machine", word); err != nil {
+				return err
+			}
+		}
+	}
+	return CheckLabels(m.Labels)
 }
 
 // Waiting is why a command is not handed out to an agent yet.
@@ -103,6 +126,7 @@ type PollRequest struct {
 	Reports         []Report   `json:"reports,omitempty"`
 	Progress        []Progress `json:"progress,omitempty"`
 	Readiness       *Readiness `json:"readiness,omitempty"`
+	Machine         Machine    `json:"machine,omitzero"`
 	LastIndex       uint64     `json:"last_index"`
 	SettingsVersion uint64     `json:"settings_version"`
 	Trust           TrustSeen  `json:"trust,omitzero"`

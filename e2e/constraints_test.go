@@ -11,7 +11,7 @@ import (
 // refused, whatever the rollout selects, and the refusal is in the audit log.
 func TestWrongMachinesRefuse(t *testing.T) {
 	if testing.Short() {
-		t.Skip("six rollouts with real processes")
+		t.Skip("eight rollouts with real processes")
 	}
 	t.Parallel()
 	m := newMesh(t)
@@ -35,13 +35,23 @@ func TestWrongMachinesRefuse(t *testing.T) {
 		require.Contains(t, c.Failure.Message, "signed for other machines", only)
 	}
 	require.Contains(t, m.installed("a1"), "1.0.0")
+
+	// The cluster's word on labels opens nothing; the machine's own does.
+	publish("3.0.0", "--hardware", "gateway-2")
+	m.run("agents", "label", "a1", "hardware=gateway-2")
+	r := m.rollOut("--version", "3.0.0", "--to", "label:hardware=gateway-2", "--no-retry")
+	require.Contains(t, m.command(r, "a1").Failure.Message, "signed for other machines")
+	require.Contains(t, m.run("agents", "show", "a1"), "hardware=gateway-1,ring=early (signed constraints go by these")
+	m.run("agent", "label", "hardware=gateway-2", "--data-dir", m.path("a1"))
+	require.Equal(t, "succeeded", m.command(m.rollOut("--version", "3.0.0", "--to", "all"), "a1").State)
+	require.Contains(t, m.installed("a1"), "3.0.0")
 	m.eventually("the audit log has what the agent refused", func() bool {
 		var log []struct{ Who, Action, Detail string }
 		m.runJSON(&log, "audit", "--who", "agent a1", "--action", "refused: verify")
-		return len(log) == 3
+		return len(log) == 4
 	})
 	require.Contains(t, m.run("audit", "--verify"), "records follow from each other")
-	_, errOut, err := m.try("publish", file, "--name", "app", "--version", "3.0.0", "--min-installed", "latest")
+	_, errOut, err := m.try("publish", file, "--name", "app", "--version", "4.0.0", "--min-installed", "latest")
 	require.Error(t, err)
 	require.Contains(t, errOut, "no version")
 }

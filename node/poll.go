@@ -54,9 +54,12 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	if err := n.caughtUp(ctx, req.LastIndex); err != nil {
 		return nil, err
 	}
+	if req.Machine.Validate() != nil {
+		req.Machine = api.Machine{} // it is shown, and nothing hangs on it
+	}
 	seen := &api.Presence{
 		AgentID: id.ID, Node: n.cfg.ID, LastPoll: time.Now().UTC(), Activity: req.Activity,
-		Version: req.AgentVersion, Installed: req.Installed, Progress: req.Progress, Readiness: req.Readiness,
+		Version: req.AgentVersion, Installed: req.Installed, Progress: req.Progress, Readiness: req.Readiness, Machine: req.Machine,
 	}
 	defer func() { n.presence.put(seen) }()
 	n.swarms.take(id, req.Swarms, seen.LastPoll)

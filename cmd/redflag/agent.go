@@ -92,7 +92,7 @@ It opens one port, for swarm peers; nodes never connect to it otherwise.`,
 	f.StringVar(&reboot, "reboot-command", "", "program, with its arguments, that restarts this machine (default: systemctl reboot)")
 	f.StringVar(&cfg.BootIDFile, "boot-id-file", "", "file that changes with each boot of this machine (default: the kernel's)")
 	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
-	cmd.AddCommand(newAgentProve(), newAgentService())
+	cmd.AddCommand(newAgentProve(), newAgentService(), newAgentLabel())
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -48,12 +49,24 @@ func showAgent(cmd *cobra.Command, client *api.Client, id string, packages bool)
 	}
 	line("agent", a.ID+" in "+a.Region)
 	line("labels", labelText(a.Labels))
+	if own := ownLabels(a); own != "" {
+		line("own labels", own)
+	}
 	line("enrolled", a.EnrolledAt.Format(time.RFC3339))
 	if !a.RevokedAt.IsZero() {
 		line("revoked", a.RevokedAt.Format(time.RFC3339))
 	}
 	showPresence(a.Presence, line)
 	return showInventory(cmd, a.ID, a.Inventory, packages, line)
+}
+
+// ownLabels says by which labels the machine judges what was signed for it, where
+// those are not the cluster's.
+func ownLabels(a api.Agent) string {
+	if a.Presence == nil || maps.Equal(a.Labels, a.Presence.Machine.Labels) {
+		return ""
+	}
+	return orDash(labelText(a.Presence.Machine.Labels)) + " (signed constraints go by these; change them there: redflag agent label)"
 }
 
 func showPresence(p *api.Presence, line func(name, value string)) {

@@ -41,8 +41,9 @@ export interface Installed { name: string; version: string; sha256: string; prev
 export interface Progress { command_id: string; phase: string; transfer: Transfer }
 export interface Presence {
   agent_id: string; node: string; last_poll: string; activity: Activity; version: string;
-  installed?: Installed[]; progress?: Progress[];
+  installed?: Installed[]; progress?: Progress[]; machine?: Machine;
 }
+export interface Machine { os?: string; arch?: string; labels?: Record<string, string> }
 export interface Agent {
   id: string; region: string; labels?: Record<string, string>; enrolled_at: string; key_id: string; presence?: Presence;
 }

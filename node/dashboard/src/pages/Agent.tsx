@@ -78,6 +78,7 @@ function Identity({ agent: a }: { agent: Agent }) {
         ['Polls', a.presence?.node ? <Link key="n" to="/nodes" className="rf-link">{a.presence.node}</Link> : 'no node'],
         ['Region', <Link key="r" to="/agents" search={{ select: `region:${a.region}` }} className="rf-link">{a.region}</Link>],
         ['Labels', <Labels key="b" labels={a.labels} />],
+        ['Own labels, for what is signed', a.presence ? <Labels key="o" labels={a.presence.machine?.labels} /> : 'not known'],
         ['Agent version', a.presence?.version ?? 'not known'],
         ['Enrolled', <Ago key="e" at={a.enrolled_at} />],
         ['Key', <span key="k" className="rf-mono">{a.key_id.slice(0, 16)}… <CopyIcon value={a.key_id} what="key id" /></span>],
