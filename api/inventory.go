@@ -91,13 +91,27 @@ type OutdatedPackage struct {
 	Example string `json:"example"`
 }
 
-// Outdated is what the last scans of many machines found.
+// OutdatedArtifact is an artifact that machines have in an older version than the
+// newest that was signed for them.
+type OutdatedArtifact struct {
+	Name      string `json:"name"`
+	Installed string `json:"installed"`
+	Newest    string `json:"newest"`
+	Agents    int    `json:"agents"`
+	// Example is one of the agents.
+	Example string `json:"example"`
+}
+
+// Outdated is what is outdated on many machines: artifacts by their last polls, and
+// packages of the operating system by their last scans.
 type Outdated struct {
 	Agents  int               `json:"agents"`  // that the selector picks
 	Scanned int               `json:"scanned"` // of them
 	Pending int               `json:"pending"` // of those, with at least one update
 	Oldest  time.Time         `json:"oldest,omitzero"`
 	Items   []OutdatedPackage `json:"items"`
+	// Artifacts come the most frequent first.
+	Artifacts []OutdatedArtifact `json:"artifacts"`
 }
 
 // ValidPackage reports whether s can name a package of the operating system in

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,9 +43,19 @@ func TestWrongMachinesRefuse(t *testing.T) {
 	r := m.rollOut("--version", "3.0.0", "--to", "label:hardware=gateway-2", "--no-retry")
 	require.Contains(t, m.command(r, "a1").Failure.Message, "signed for other machines")
 	require.Contains(t, m.run("agents", "show", "a1"), "hardware=gateway-1,ring=early (signed constraints go by these")
+	outdated := func() []map[string]any {
+		t.Helper()
+		var out struct{ Artifacts []map[string]any }
+		m.runJSON(&out, "agents", "outdated")
+		return out.Artifacts
+	}
+	require.Empty(t, outdated(), "nothing newer is for this machine")
 	m.run("agent", "label", "hardware=gateway-2", "--data-dir", m.path("a1"))
+	m.eventually("the machine says what it is now", func() bool { return len(outdated()) == 1 })
+	require.Equal(t, map[string]any{"name": "app", "installed": "1.0.0", "newest": "3.0.0", "agents": 1.0, "example": "a1"}, outdated()[0])
 	require.Equal(t, "succeeded", m.command(m.rollOut("--version", "3.0.0", "--to", "all"), "a1").State)
 	require.Contains(t, m.installed("a1"), "3.0.0")
+	m.eventually("nothing is outdated", func() bool { return strings.Contains(m.run("agents", "outdated"), "No artifact is outdated.") })
 	m.eventually("the audit log has what the agent refused", func() bool {
 		var log []struct{ Who, Action, Detail string }
 		m.runJSON(&log, "audit", "--who", "agent a1", "--action", "refused: verify")

@@ -39,7 +39,7 @@ var operations = map[string]operation{
 	"POST /v1/agents/{id}/revoke":             {summary: "Put an agent out"},
 	"GET /v1/agent-counts":                    {summary: "How many agents a selector picks", out: api.AgentSummary{}, query: []string{"select"}},
 	"GET /v1/agent-readiness":                 {summary: "How many agents are in which condition, by region", out: []api.ReadinessCounts{}, query: []string{"select"}},
-	"GET /v1/agent-updates":                   {summary: "Which package updates wait on how many machines", out: api.Outdated{}, query: []string{"select"}},
+	"GET /v1/agent-updates":                   {summary: "What is outdated on how many machines: artifacts and packages", out: api.Outdated{}, query: []string{"select"}},
 	"PATCH /v1/agents/{id}/labels":            {summary: "Change an agent's labels", in: api.LabelRequest{}, out: api.Agent{}},
 	"GET /v1/pool":                            {summary: "The agent pool of a region, the best first", out: api.Pool{}, query: []string{"region"}},
 	"GET /v1/pool/tasks":                      {summary: "The tasks of the pool, newest first", out: []api.PoolTask{}},

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -68,59 +67,4 @@ func (n *Node) readinessHere(selector api.Selector) conditions {
 		}
 	})
 	return out
-}
-
-// maxOutdated bounds the list of outdated packages.
-const maxOutdated = 1000
-
-// summarizeUpdates says which packages of the operating system are outdated, by
-// the last scans, the most frequent first and security before all.
-func (n *Node) summarizeUpdates(r *http.Request) (any, error) {
-	selector, err := selectorOf(r)
-	if err != nil {
-		return nil, err
-	}
-	picked := map[string]bool{}
-	n.state().EachAgent(func(a *api.Agent) {
-		if selector.Matches(a) {
-			picked[a.ID] = true
-		}
-	})
-	out := api.Outdated{Agents: len(picked), Items: []api.OutdatedPackage{}}
-	type update struct{ name, candidate string }
-	found := map[update]*api.OutdatedPackage{}
-	n.state().EachInventory(func(id string, inv *api.Inventory) {
-		if !picked[id] {
-			return
-		}
-		out.Scanned++
-		if out.Oldest.IsZero() || inv.At.Before(out.Oldest) {
-			out.Oldest = inv.At
-		}
-		if inv.Pending > 0 {
-			out.Pending++
-		}
-		for _, u := range inv.Updates {
-			key := update{u.Name, u.Candidate}
-			if found[key] == nil {
-				found[key] = &api.OutdatedPackage{Name: u.Name, Candidate: u.Candidate, Example: id}
-			}
-			found[key].Agents++
-			found[key].Security = found[key].Security || u.Security
-		}
-	})
-	for _, p := range found {
-		out.Items = append(out.Items, *p)
-	}
-	slices.SortFunc(out.Items, func(a, b api.OutdatedPackage) int {
-		if a.Security != b.Security {
-			if a.Security {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(b.Agents, a.Agents), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Candidate, b.Candidate))
-	})
-	out.Items = out.Items[:min(len(out.Items), maxOutdated)]
-	return out, nil
 }

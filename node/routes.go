@@ -42,6 +42,7 @@ func (n *Node) meshRoutes() http.Handler {
 	nodes("GET /v1/mesh/swarms/{hash}", n.meshSwarm)
 	nodes("POST /v1/mesh/heard", n.meshHeard)
 	nodes("POST /v1/mesh/readiness", n.meshReadiness)
+	nodes("POST /v1/mesh/outdated", n.meshOutdated)
 	nodes("POST /v1/mesh/archive", n.meshArchive)
 	nodes("GET /v1/mesh/health", n.fullHealth)
 	nodes("GET /v1/mesh/probe", n.meshProbe)

@@ -57,12 +57,17 @@ func newAgentsOutdated() *cobra.Command {
 	var selectors []string
 	cmd := &cobra.Command{
 		Use:   "outdated",
-		Short: "List the operating system's packages that the last scans found outdated",
-		Long: `List the operating system's packages that the last scans found outdated.
+		Short: "List artifacts and packages of the operating system that are outdated on some machines",
+		Long: `List artifacts and packages of the operating system that are outdated on some machines.
 
-Scan with: redflag rollout create --kind scan --to all
-Update with: redflag rollout create openssl --kind update_package --to all
-on machines whose agents run with --os-updates.`,
+An artifact is outdated where a newer version was signed for that very machine; agents
+say with each poll what they have. Packages are those of the last scans:
+
+  redflag rollout create app --version 1.5.0 --to all
+  redflag rollout create --kind scan --to all
+  redflag rollout create openssl --kind update_package --to all
+
+the last on machines whose agents run with --os-updates.`,
 		Example: "  redflag agents outdated --select region:eu-west",
 		Args:    exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -78,22 +83,38 @@ on machines whose agents run with --os-updates.`,
 			if wantsJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), out)
 			}
-			rows := make([][]string, 0, len(out.Items))
-			for _, p := range out.Items {
-				rows = append(rows, []string{p.Name, p.Candidate, yesOrDash(p.Security), strconv.Itoa(p.Agents), p.Example})
-			}
-			empty := "Nothing is outdated."
-			if out.Scanned == 0 {
-				empty = "No scans yet. Make some with: redflag rollout create --kind scan --to all"
-			}
-			if err := printTable(cmd.OutOrStdout(), empty, []string{"PACKAGE", "CANDIDATE", "SECURITY", "AGENTS", "ONE OF THEM"}, rows); err != nil || out.Scanned == 0 {
+			if err := printOutdatedArtifacts(cmd, out.Artifacts); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d of %d scanned agents have updates pending, %d of %d are scanned; the oldest scan is of %s\n",
-				out.Pending, out.Scanned, out.Scanned, out.Agents, ago(out.Oldest))
-			return err
+			fmt.Fprintln(cmd.OutOrStdout())
+			return printOutdatedPackages(cmd, out)
 		},
 	}
 	cmd.Flags().StringArrayVar(&selectors, "select", nil, selectHelp)
 	return cmd
+}
+
+func printOutdatedArtifacts(cmd *cobra.Command, outdated []api.OutdatedArtifact) error {
+	rows := make([][]string, 0, len(outdated))
+	for _, a := range outdated {
+		rows = append(rows, []string{a.Name, a.Installed, a.Newest, strconv.Itoa(a.Agents), a.Example})
+	}
+	return printTable(cmd.OutOrStdout(), "No artifact is outdated.", []string{"ARTIFACT", "INSTALLED", "NEWEST", "AGENTS", "ONE OF THEM"}, rows)
+}
+
+func printOutdatedPackages(cmd *cobra.Command, out api.Outdated) error {
+	rows := make([][]string, 0, len(out.Items))
+	for _, p := range out.Items {
+		rows = append(rows, []string{p.Name, p.Candidate, yesOrDash(p.Security), strconv.Itoa(p.Agents), p.Example})
+	}
+	empty := "No package is outdated."
+	if out.Scanned == 0 {
+		empty = "No scans yet. Make some with: redflag rollout create --kind scan --to all"
+	}
+	if err := printTable(cmd.OutOrStdout(), empty, []string{"PACKAGE", "CANDIDATE", "SECURITY", "AGENTS", "ONE OF THEM"}, rows); err != nil || out.Scanned == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d of %d scanned agents have updates pending, %d of %d are scanned; the oldest scan is of %s\n",
+		out.Pending, out.Scanned, out.Scanned, out.Agents, ago(out.Oldest))
+	return err
 }
