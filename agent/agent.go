@@ -147,7 +147,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 // newMesh returns a way to the nodes with this machine's certificate, as it
 // is at each dial.
 func (a *Agent) newMesh(creds *pki.Credentials, nodes *nodeList) *mesh {
-	return newMesh(nodes, func() *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }, a.log)
+	return newMesh(nodes, func(addr string) *tls.Config { return creds.PollingTLS(addr, pki.ALPNHTTP) }, a.log)
 }
 
 func (a *Agent) resumeSwarm(ctx context.Context, s *swarm, store *install.Store) error {

@@ -257,7 +257,7 @@ func TestPoisonedStoreIsRefused(t *testing.T) {
 
 	// Somebody on the machine writes into the store before the install.
 	log, creds := hclog.NewNullLogger(), c.member(pki.RoleAgent, "a1", "eu")
-	conf := func() *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }
+	conf := func(string) *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }
 	cfg.Logger = log
 	s := &swarm{cfg: &cfg, creds: creds, limits: newLimits(&cfg), log: log}
 	s.mesh = newMesh(newNodeList("eu", []string{n.addr.Addr}, nil), conf, log)

@@ -157,7 +157,7 @@ func (a *Agent) askToEnrol(ctx context.Context, token pki.RegistrationToken, req
 		ServerName: pki.NodeServerName, NextProtos: []string{pki.ALPNHTTP},
 	}
 	nodes := newNodeList(a.cfg.Region, a.cfg.Nodes, nil)
-	m := newMesh(nodes, func() *tls.Config { return conf }, a.log)
+	m := newMesh(nodes, func(string) *tls.Config { return conf }, a.log)
 	defer m.close()
 	ctx = api.WithCorrelation(ctx, "")
 	wait := backoff{base: enrolRetryBase, limit: enrolRetryLimit}

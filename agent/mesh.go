@@ -20,7 +20,7 @@ const (
 	callTimeout = 15 * time.Second
 	dialTimeout = 5 * time.Second
 	// idleConn outlives the longest usual poll interval: connecting anew costs
-	// a node twenty times a poll.
+	// a node many times a poll. One that has too many connections closes them.
 	idleConn = 3 * time.Minute
 )
 
@@ -33,17 +33,17 @@ type mesh struct {
 	timeout time.Duration // of one request to one node
 }
 
-func newMesh(nodes *nodeList, conf func() *tls.Config, log hclog.Logger) *mesh {
+func newMesh(nodes *nodeList, conf func(addr string) *tls.Config, log hclog.Logger) *mesh {
 	return &mesh{nodes: nodes, http: httpClient(conf), log: log, timeout: callTimeout}
 }
 
 // httpClient speaks HTTP/1.1 over connections that live from poll to poll.
 // conf is asked for each dial, because credentials may have been replaced.
-func httpClient(conf func() *tls.Config) *http.Client {
+func httpClient(conf func(addr string) *tls.Config) *http.Client {
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		return (&tls.Dialer{NetDialer: &net.Dialer{Control: watchful}, Config: conf()}).DialContext(ctx, network, addr)
+		return (&tls.Dialer{NetDialer: &net.Dialer{Control: watchful}, Config: conf(addr)}).DialContext(ctx, network, addr)
 	}
 	return &http.Client{Transport: &http.Transport{
 		DialTLSContext:      dial,

@@ -125,7 +125,7 @@ func TestProbeMeasuresOtherNodes(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("n1", "eu")
 	creds := c.member(pki.RoleAgent, "a1", "eu")
-	m := newMesh(newNodeList("eu", nil, c.addrs()), func() *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }, hclog.NewNullLogger())
+	m := newMesh(newNodeList("eu", nil, c.addrs()), func(string) *tls.Config { return creds.NodeClientTLS(pki.ALPNHTTP) }, hclog.NewNullLogger())
 	t.Cleanup(m.close)
 	m.probeOne(t.Context(), n.addr)
 	require.Positive(t, m.nodes.rtt.Snapshot()["n1"])

@@ -193,7 +193,7 @@ func (m *membership) revive(ctx context.Context, nodes *nodeList) error {
 	if err != nil {
 		return err
 	}
-	stranger := newMesh(nodes, func() *tls.Config { return m.creds.StrangerTLS(pki.ALPNHTTP) }, m.log)
+	stranger := newMesh(nodes, func(string) *tls.Config { return m.creds.StrangerTLS(pki.ALPNHTTP) }, m.log)
 	defer stranger.close()
 	var resp api.RenewResponse
 	err = stranger.each(ctx, anotherMight, func(ctx context.Context, _ api.NodeAddr, c *api.Client) error {

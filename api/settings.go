@@ -31,6 +31,8 @@ const (
 	SettingPollFailing     SettingKey = "poll.failing"
 	SettingPollDegraded    SettingKey = "poll.degraded"
 	SettingPollBudget      SettingKey = "poll.budget"
+	SettingPollConnections SettingKey = "poll.connections"
+	SettingEnrolBudget     SettingKey = "enrol.budget"
 	SettingHistoryAge      SettingKey = "history.age"
 	SettingHistoryPerAgent SettingKey = "history.per_agent"
 	SettingArchiveSize     SettingKey = "history.archive_size"
@@ -153,6 +155,8 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingPollFailing, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval of an agent whose last command failed"},
 	{Key: SettingPollDegraded, Type: SettingDuration, Default: "60s", Min: "1s", Max: "24h", Scope: ScopeAgent, Description: "poll interval of an agent whose machine is in trouble"},
 	{Key: SettingPollBudget, Type: SettingInt, Default: "1000", Min: "1", Max: "100000", Scope: ScopeNode, Unit: "polls per second", Description: "how many polls a node answers; the intervals of its agents stretch to stay below"},
+	{Key: SettingPollConnections, Type: SettingInt, Default: "10000", Min: "0", Max: "1000000", Scope: ScopeNode, Unit: "connections", Description: "how many connections of agents a node keeps open from poll to poll, of about 40 KB each; the others resume their TLS session"},
+	{Key: SettingEnrolBudget, Type: SettingInt, Default: "200", Min: "1", Max: "10000", Scope: ScopeNode, Unit: "enrolments per second", Description: "how many requests to enrol or to renew an expired certificate a node looks at"},
 	{Key: SettingHistoryAge, Type: SettingDuration, Default: "2160h", Min: "1h", Max: "87600h", Scope: ScopeCluster, Description: "how long ended commands stay in the replicated state"},
 	{Key: SettingHistoryPerAgent, Type: SettingInt, Default: "100", Min: "1", Max: "10000", Scope: ScopeCluster, Description: "how many ended commands of each agent stay in the replicated state"},
 	{Key: SettingArchiveSize, Type: SettingBytes, Default: "256MiB", Min: "16MiB", Max: "1TiB", Scope: ScopeNode, Description: "disk for archived commands on a node"},

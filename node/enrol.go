@@ -12,18 +12,14 @@ import (
 	"redflag/trust/pki"
 )
 
-const (
-	// tokenPatience is how long a token that is not known here may take to
-	// arrive from the leader.
-	tokenPatience = 3 * time.Second
-	// enrolmentsPerSecond bounds what strangers may ask for.
-	enrolmentsPerSecond = 200
-)
+// tokenPatience is how long a token that is not known here may take to arrive
+// from the leader.
+const tokenPatience = 3 * time.Second
 
 // limited refuses enrolment beyond its rate.
 func (n *Node) limited(h handler) handler {
 	return func(r *http.Request) (any, error) {
-		if !n.enrolments.Allow() {
+		if !n.enrolments.of(int(n.settings().Int(api.SettingEnrolBudget))).Allow() {
 			return nil, api.Errorf(api.CodeRateLimited, "too many enrolments at once").WithHint("try again in a second")
 		}
 		if err := n.guesses.spent(r); err != nil {

@@ -62,6 +62,24 @@ func (h *hosts) allow(who string, now time.Time, perMinute, burst int) bool {
 	return h.of(who, now, perMinute, burst).AllowN(now, 1)
 }
 
+// liveRate is a rate that follows a setting. The zero value is ready, and safe
+// for concurrent use.
+type liveRate struct {
+	mu    sync.Mutex
+	limit *rate.Limiter
+}
+
+// of allows so many per second. It begins with a second's worth: a limiter
+// whose burst is raised later has to fill up first.
+func (l *liveRate) of(perSecond int) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.limit == nil || l.limit.Burst() != perSecond {
+		l.limit = rate.NewLimiter(rate.Limit(perSecond), perSecond)
+	}
+	return l.limit
+}
+
 // guesses bounds how often one address may fail to prove who it is.
 type guesses struct{ hosts }
 

@@ -11,12 +11,12 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"redflag/api"
 	"redflag/consensus"
@@ -63,7 +63,8 @@ type Node struct {
 	presence                 *presence
 	swarms                   *swarms
 	tracker                  *p2p.Tracker
-	enrolments               *rate.Limiter
+	enrolments               liveRate
+	connections              atomic.Int64 // of members, open now
 	uploadCap                *ratelimit.Bucket
 	ranges                   ranges // of payloads, that agents are being served
 	siteDownload, siteUpload *ratelimit.Budget
@@ -88,7 +89,6 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, startedAt: time.Now().UTC(),
 		presence: newPresence(), swarms: newSwarms(), pace: newPace(), tracker: p2p.NewTracker(),
-		enrolments:   rate.NewLimiter(enrolmentsPerSecond, enrolmentsPerSecond),
 		uploadCap:    ratelimit.NewBucket(api.Unlimited),
 		siteDownload: ratelimit.NewBudget(), siteUpload: ratelimit.NewBudget(),
 		downloadCap: ratelimit.NewBucket(api.Unlimited),
@@ -308,7 +308,9 @@ func identify(c net.Conn) (p2p.Peer, error) {
 func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	n.metrics.registry.MustRegister(stateCollector{n})
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.serveHTTP(ctx, n.mesh.listener(pki.ALPNHTTP), n.meshRoutes()) })
+	g.Go(func() error {
+		return n.serveHTTP(ctx, n.mesh.listener(pki.ALPNHTTP), n.uncrowded(n.meshRoutes()), n.countConnection)
+	})
 	g.Go(func() error { return n.serveAPI(ctx, apiLn) })
 	g.Go(func() error { return n.followSettings(ctx) })
 	g.Go(func() error { return n.payloads.run(ctx) })
@@ -353,15 +355,15 @@ func (n *Node) serveAPI(ctx context.Context, ln net.Listener) error {
 	case !n.cfg.apiIsLoopback():
 		ln = tls.NewListener(ln, n.creds.ServerTLS(pki.ALPNHTTP))
 	}
-	return n.serveHTTP(ctx, ln, n.apiRoutes())
+	return n.serveHTTP(ctx, ln, n.apiRoutes(), nil)
 }
 
-func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
+func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, watch func(net.Conn, http.ConnState)) error {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    n.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ConnContext: withWire,
+		ConnContext: withWire, ConnState: watch,
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"redflag/api"
 )
 
@@ -27,7 +25,7 @@ type pace struct {
 	mu     sync.Mutex
 	agents map[string]paced
 	demand float64 // polls per second of all agents, not stretched
-	limit  *rate.Limiter
+	limit  liveRate
 }
 
 // paced is one agent as the pace sees it.
@@ -43,24 +41,13 @@ func newPace() *pace {
 
 // admit refuses a poll, with the time to come back, while far too many come.
 func (p *pace) admit(budget int) error {
-	if p.limiter(overload * budget).Allow() {
+	if p.limit.of(overload * budget).Allow() {
 		return nil
 	}
 	err := api.Errorf(api.CodeRateLimited, "this node is asked more often than it can answer").
 		WithHint("ask another node, or raise %s", api.SettingPollBudget)
 	err.RetryAfter = api.Duration(time.Second + rand.N(4*time.Second))
 	return err
-}
-
-// limiter allows so many polls per second. It begins with a second's worth: a
-// limiter whose burst is raised later has to fill up first.
-func (p *pace) limiter(perSecond int) *rate.Limiter {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.limit == nil || p.limit.Burst() != perSecond {
-		p.limit = rate.NewLimiter(rate.Limit(perSecond), perSecond)
-	}
-	return p.limit
 }
 
 // next returns when an agent shall poll again.

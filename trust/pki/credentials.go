@@ -40,7 +40,11 @@ type material struct {
 	certificate tls.Certificate
 	roots       *x509.CertPool
 	authorities []byte // PEM
+	sessions    tls.ClientSessionCache
 }
+
+// maxSessions is how many nodes a caller resumes a session with.
+const maxSessions = 16
 
 // LoadCredentials reads what SaveCredentials wrote, and the key beside it. It
 // returns ErrNotEnrolled when the certificate, the authorities or the key are
@@ -136,6 +140,7 @@ func newMaterial(key ed25519.PrivateKey, certPEM, caPEM []byte) (*material, erro
 		certificate: tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf},
 		roots:       roots,
 		authorities: caPEM,
+		sessions:    tls.NewLRUClientSessionCache(maxSessions),
 	}, nil
 }
 

@@ -81,7 +81,9 @@ func handshake(t *testing.T, server, client *tls.Config) outcome {
 		}
 		conn := tls.Server(raw, server)
 		defer conn.Close()
-		o.serverErr = conn.HandshakeContext(ctx)
+		if o.serverErr = conn.HandshakeContext(ctx); o.serverErr == nil {
+			_, o.serverErr = conn.Write([]byte{0})
+		}
 		o.server = conn.ConnectionState()
 	}()
 	raw, err := net.Dial("tcp", ln.Addr().String())
@@ -92,6 +94,8 @@ func handshake(t *testing.T, server, client *tls.Config) outcome {
 	o.client = conn.ConnectionState()
 	if o.clientErr != nil {
 		raw.Close()
+	} else {
+		_, _ = conn.Read(make([]byte, 1)) // with it come the tickets
 	}
 	<-done
 	return o

@@ -18,7 +18,9 @@ const (
 // certificate must be a member. Replaced credentials count from the next
 // handshake on.
 func (c *Credentials) ServerTLS(protos ...string) *tls.Config {
-	return c.server(tls.VerifyClientCertIfGiven, protos)
+	conf := c.server(tls.VerifyClientCertIfGiven, protos)
+	conf.SessionTicketsDisabled = false // only PollingTLS asks for one
+	return conf
 }
 
 // PeerServerTLS is ServerTLS for members only.
@@ -33,6 +35,28 @@ func (c *Credentials) NodeClientTLS(protos ...string) *tls.Config {
 	return c.client(NodeServerName, protos)
 }
 
+// PollingTLS is NodeClientTLS for a caller that comes back to the node at addr
+// again and again: it resumes the session of the last time, which spares both
+// ends the signatures. crypto/tls holds the certificates of a resumed session
+// against their lives and against the authorities of the moment, and
+// VerifyConnection against what was revoked since. New credentials begin anew.
+func (c *Credentials) PollingTLS(addr string, protos ...string) *tls.Config {
+	conf := c.NodeClientTLS(protos...)
+	conf.SessionTicketsDisabled = false
+	conf.ClientSessionCache = sessionOf{c.now.Load().sessions, addr}
+	return conf
+}
+
+// sessionOf is the session with one node: all nodes have the same server name,
+// by which crypto/tls would keep them, and none can open another's ticket.
+type sessionOf struct {
+	all  tls.ClientSessionCache
+	addr string
+}
+
+func (s sessionOf) Get(string) (*tls.ClientSessionState, bool)    { return s.all.Get(s.addr) }
+func (s sessionOf) Put(_ string, session *tls.ClientSessionState) { s.all.Put(s.addr, session) }
+
 // PeerClientTLS is NodeClientTLS for any member of the cluster.
 func (c *Credentials) PeerClientTLS(protos ...string) *tls.Config {
 	return c.client(SwarmServerName, protos)
@@ -45,6 +69,7 @@ func (c *Credentials) server(auth tls.ClientAuthType, protos []string) *tls.Conf
 		m := c.now.Load()
 		live := c.baseTLS(protos)
 		live.ClientAuth = auth
+		live.SessionTicketsDisabled = conf.SessionTicketsDisabled
 		live.ClientCAs = m.roots
 		live.Certificates = []tls.Certificate{m.certificate}
 		live.VerifyConnection = c.verifierOf(m)
@@ -65,10 +90,8 @@ func (c *Credentials) client(serverName string, protos []string) *tls.Config {
 	return conf
 }
 
-// baseTLS turns session resumption off. A resumed session carries yesterday's
-// verdict on the peer's certificate; without it, a replaced authority and,
-// later, a revocation take effect at the next handshake. Connections are kept
-// alive, so a resumed handshake would rarely be saved.
+// baseTLS turns session resumption off: connections between nodes and between
+// peers live long.
 func (c *Credentials) baseTLS(protos []string) *tls.Config {
 	return &tls.Config{
 		Time:                   c.time,

@@ -162,6 +162,84 @@ func TestReloadCountsFromTheNextHandshake(t *testing.T) {
 	require.True(t, accepts(newAgent))
 }
 
+// A resumed session spares the signatures, and nothing else: what would refuse
+// a full handshake refuses a resumed one, or makes it a full one.
+func TestResumption(t *testing.T) {
+	ca := newAuthorityFor(t, "c1")
+	t.Run("with the same node", func(t *testing.T) {
+		node, other, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
+		server := node.ServerTLS(ALPNHTTP)
+		for i := range 3 {
+			o := handshake(t, server, agent.PollingTLS("node:1", ALPNHTTP))
+			require.False(t, o.refused())
+			require.Equal(t, i > 0, o.server.DidResume)
+			id, err := IdentityOf(o.server)
+			require.NoError(t, err)
+			require.Equal(t, agent.Identity(), id)
+		}
+		o := handshake(t, other.ServerTLS(ALPNHTTP), agent.PollingTLS("node:2", ALPNHTTP))
+		require.False(t, o.refused())
+		require.False(t, o.server.DidResume)
+		require.False(t, handshake(t, server, agent.NodeClientTLS(ALPNHTTP)).server.DidResume, "others do not ask for it")
+	})
+	t.Run("with a member that was put out", func(t *testing.T) {
+		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
+		server := node.ServerTLS(ALPNHTTP)
+		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		node.SetRevoked(func(keyID string) bool { return keyID == agent.KeyID() })
+		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
+		require.ErrorIs(t, o.serverErr, errRevoked)
+	})
+	t.Run("with a node that was put out", func(t *testing.T) {
+		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
+		server := node.ServerTLS(ALPNHTTP)
+		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		agent.SetRevoked(func(keyID string) bool { return keyID == node.KeyID() })
+		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
+		require.ErrorIs(t, o.clientErr, errRevoked)
+	})
+	t.Run("with a certificate that ended", func(t *testing.T) {
+		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
+		server := node.ServerTLS(ALPNHTTP)
+		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		node.UseClock(func() time.Time { return time.Now().Add(2 * time.Hour) })
+		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
+		require.ErrorContains(t, o.serverErr, "expired")
+	})
+	t.Run("under an authority that was replaced", func(t *testing.T) {
+		next := newAuthorityFor(t, "c1")
+		dir, csr := newKeyDir(t)
+		save := func(a *Authority) {
+			cert, err := a.Sign(csr, member("c1", RoleNode), time.Hour, time.Now())
+			require.NoError(t, err)
+			require.NoError(t, SaveCredentials(dir, cert, a.CertificatePEM()))
+		}
+		save(ca)
+		node, err := LoadCredentials(dir)
+		require.NoError(t, err)
+		agent, server := enrol(t, ca, RoleAgent), node.ServerTLS(ALPNHTTP)
+		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		save(next)
+		require.NoError(t, node.Reload())
+		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
+		require.True(t, o.refused())
+		require.False(t, o.server.DidResume)
+	})
+	t.Run("after a renewal", func(t *testing.T) {
+		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
+		server := node.ServerTLS(ALPNHTTP)
+		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		csr, err := agent.CSR()
+		require.NoError(t, err)
+		cert, err := ca.Sign(csr, agent.Identity(), 2*time.Hour, time.Now())
+		require.NoError(t, err)
+		require.NoError(t, agent.Renew(cert, nil))
+		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
+		require.False(t, o.refused())
+		require.False(t, o.server.DidResume, "the node must see the new certificate")
+	})
+}
+
 func TestTrustAnchor(t *testing.T) {
 	a := newAuthorityFor(t, "c1")
 	node, agent := enrol(t, a, RoleNode), enrol(t, a, RoleAgent)

@@ -1,0 +1,30 @@
+package node
+
+import (
+	"net"
+	"net/http"
+
+	"redflag/api"
+)
+
+// countConnection keeps count of the open connections of the mesh port.
+func (n *Node) countConnection(_ net.Conn, s http.ConnState) {
+	switch s {
+	case http.StateNew:
+		n.connections.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		n.connections.Add(-1)
+	}
+}
+
+// uncrowded closes connections after their answer while there are more than
+// the node is to hold: an open one costs memory from poll to poll, a new one
+// costs the processor a resumed handshake.
+func (n *Node) uncrowded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.connections.Load() > n.settings().Int(api.SettingPollConnections) {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"redflag/api"
+	"redflag/trust/pki"
+)
+
+// An agent keeps its connection until the node has too many: then it comes
+// back with the session of before.
+func TestConnectionsBeyondTheSetting(t *testing.T) {
+	r := start(t)
+	creds, err := r.enrol("a1", r.token(agentToken))
+	require.NoError(t, err)
+	var conns []*tls.Conn
+	tr := &http.Transport{DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&tls.Dialer{Config: creds.PollingTLS(addr, pki.ALPNHTTP)}).DialContext(ctx, network, addr)
+		if err == nil {
+			conns = append(conns, c.(*tls.Conn))
+		}
+		return c, err
+	}}
+	t.Cleanup(tr.CloseIdleConnections)
+	client := &api.Client{Servers: []string{"https://" + r.mesh}, HTTP: &http.Client{Transport: tr}}
+	poll := func() {
+		require.NoError(t, client.Do(t.Context(), http.MethodPost, "/v1/agents/a1/poll", api.PollRequest{}, &api.PollResponse{}))
+	}
+	others := r.node.connections.Load()
+	poll()
+	poll()
+	require.Len(t, conns, 1)
+	require.Equal(t, others+1, r.node.connections.Load())
+
+	_, err = r.patch(api.SettingsChange{Values: map[api.SettingKey]string{api.SettingPollConnections: "0"}})
+	require.NoError(t, err)
+	poll() // is answered, and told that it was the last one
+	poll()
+	poll()
+	require.Len(t, conns, 3)
+	require.True(t, conns[1].ConnectionState().DidResume)
+	require.True(t, conns[2].ConnectionState().DidResume)
+	require.Eventually(t, func() bool { return r.node.connections.Load() == others }, 20*time.Second, 10*time.Millisecond)
+}
