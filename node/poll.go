@@ -180,24 +180,15 @@ func (n *Node) takeReports(ctx context.Context, agentID string, reports []api.Re
 func (n *Node) gate(req *api.PollRequest, settings api.Settings, now time.Time) state.Gate {
 	own, ok := settings.Windows(api.SettingWindows)
 	open := ok && api.WindowsOpen(own, now)
-	return func(c *api.Command, plan *api.Plan) string {
+	return func(c *api.Command, plan *api.Plan, payload int64) string {
 		if !api.WindowsOpen(plan.Windows, now) {
 			return "the maintenance window is shut"
 		}
 		if !open && !c.Kind.Looks() {
 			return "the agent's own maintenance window is shut"
 		}
-		return plan.Gates.Closed(req.Readiness, n.payloadOf(c))
+		return plan.Gates.Closed(req.Readiness, payload)
 	}
-}
-
-// payloadOf is how much an agent has to download for a command, in bytes.
-func (n *Node) payloadOf(c *api.Command) int64 {
-	if !c.Kind.NeedsVersion() {
-		return 0
-	}
-	a, _ := n.state().Artifact(c.Artifact, c.Version)
-	return a.Length
 }
 
 // handOut leases what is due to the agent. A command whose lease was not

@@ -40,9 +40,10 @@ func (m *Machine) Command(id string) (api.Command, bool) {
 	return api.Command{}, false
 }
 
-// Gate decides whether a command may be handed out now: it returns why not, or
-// "".
-type Gate func(*api.Command, *api.Plan) string
+// Gate decides whether a command, whose payload has so many bytes, may be handed
+// out now: it returns why not, or "". It runs while the machine is locked for
+// reading, and must not ask the machine for anything.
+type Gate func(c *api.Command, plan *api.Plan, payload int64) string
 
 // Due returns the commands to hand out to an agent at a moment, in order of
 // their rollouts: those never leased, those to be repeated, and those leased
@@ -66,7 +67,7 @@ func (m *Machine) Due(agentID string, held []string, now time.Time, gate Gate, l
 			continue
 		}
 		if reason == "" && gate != nil {
-			reason = gate(&c, &r.row.Plan)
+			reason = gate(&c, &r.row.Plan, m.payloadLocked(&c))
 		}
 		if reason == "" {
 			due = append(due, c)
@@ -75,6 +76,15 @@ func (m *Machine) Due(agentID string, held []string, now time.Time, gate Gate, l
 		}
 	}
 	return due, waiting
+}
+
+// payloadLocked is how much an agent has to download for a command, in bytes.
+func (m *Machine) payloadLocked(c *api.Command) int64 {
+	var a api.Artifact
+	if c.Kind.NeedsVersion() {
+		m.readLocked(artifactKey(c.Artifact, c.Version), &a)
+	}
+	return a.Length
 }
 
 // dueLocked returns an agent's command of one rollout if it is to be handed

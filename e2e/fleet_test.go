@@ -1,0 +1,165 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// fleetRun is how large a fleet is and what it does. REDFLAG_FLEET sets the
+// number of agents for a measurement; the small run shows that the parts work.
+type fleetRun struct {
+	agents   int
+	interval time.Duration // of idle polls
+	steady   time.Duration // how long they are measured
+}
+
+func fleetSize(t *testing.T) fleetRun {
+	t.Helper()
+	s := os.Getenv("REDFLAG_FLEET")
+	if s == "" {
+		return fleetRun{agents: 2000, interval: 2 * time.Second, steady: 5 * time.Second}
+	}
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err)
+	return fleetRun{agents: n, interval: time.Minute, steady: 2 * time.Minute}
+}
+
+// TestFleet: a node bears a fleet that polls over TLS sessions of its own, and
+// a rollout to all of it completes.
+func TestFleet(t *testing.T) {
+	run := fleetSize(t)
+	m := newMesh(t)
+	n1 := m.found()
+	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.pending=5s", "poll.installing=5s", "poll.budget=5000", "enrol.budget=5000")
+	m.publish("1.0.0", payload(1, 1<<10))
+
+	f := m.fleet(run, n1)
+	enrolled := f.line()
+	t.Logf("%d agents enrolled in %.1f s", run.agents, enrolled.EnrolSeconds)
+	// The first interval is the connections' and the confirmations'.
+	f.windows(run.interval)
+	idle := f.windows(run.steady)
+	idle.log(t, "idle")
+	require.Empty(t, idle.Errors)
+	require.Zero(t, idle.Paced)
+
+	began := time.Now()
+	var r rollout
+	m.runJSON(&r, "rollout", "create", "app", "--version", "1.0.0", "--to", "all")
+	var rolling fleetWindow
+	m.within(10*time.Minute, "the rollout ends", func() bool {
+		rolling.add(f.windows(time.Second))
+		r.Counts = nil
+		m.runJSON(&r, "rollout", "show", r.ID)
+		return r.State == "done"
+	})
+	rolling.log(t, "rollout")
+	t.Logf("rollout to %d agents done in %s", run.agents, time.Since(began).Round(100*time.Millisecond))
+	require.Equal(t, run.agents, r.Counts["succeeded"])
+	require.Empty(t, rolling.Errors)
+}
+
+// fleet is the running process of the fleet.
+type fleet struct {
+	t   *testing.T
+	out *bufio.Scanner
+}
+
+// fleetWindow is what a fleet says about a stretch of time. See examples/fleet.
+type fleetWindow struct {
+	EnrolSeconds float64 `json:"-"`
+
+	Seconds   float64        `json:"seconds"`
+	Enrolled  int            `json:"enrolled"`
+	Polls     int            `json:"polls"`
+	P50       float64        `json:"p50_ms"`
+	P99       float64        `json:"p99_ms"`
+	Max       float64        `json:"max_ms"`
+	Handshook int            `json:"handshakes"`
+	Resumed   int            `json:"resumed"`
+	Paced     int            `json:"paced"`
+	Lost      int            `json:"lost"`
+	Errors    map[string]int `json:"errors"`
+	NodeCPU   float64        `json:"node_cpu_us_per_poll"`
+	NodeCores float64        `json:"node_cores"`
+	MaxRSS    int64          `json:"node_max_rss"`
+}
+
+func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
+	m.t.Helper()
+	bin := filepath.Join(m.t.TempDir(), "fleet")
+	out, err := exec.CommandContext(m.t.Context(), "go", "build", "-o", bin, "redflag/examples/fleet").CombinedOutput()
+	require.NoError(m.t, err, "%s", out)
+	token := m.run("token", "create", "--seats", strconv.Itoa(run.agents))
+	cmd := exec.Command(bin, append([]string{
+		"--node", node.runtime.Mesh, "--agents", strconv.Itoa(run.agents), "--enrol-rate", "3000",
+		"--spread", run.interval.String(), "--for", "0", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
+	}, extra...)...)
+	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token)
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	require.NoError(m.t, err)
+	require.NoError(m.t, cmd.Start())
+	m.t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_, _ = io.Copy(io.Discard, pipe)
+		require.NoError(m.t, cmd.Wait())
+	})
+	return &fleet{m.t, bufio.NewScanner(pipe)}
+}
+
+// line waits for the next figures.
+func (f *fleet) line() (w fleetWindow) {
+	f.t.Helper()
+	for w.Seconds == 0 {
+		require.True(f.t, f.out.Scan(), "the fleet has ended")
+		require.NoError(f.t, json.Unmarshal(f.out.Bytes(), &w))
+	}
+	if w.Enrolled > 0 {
+		w.EnrolSeconds = w.Seconds
+	}
+	return w
+}
+
+// windows adds up the figures of a stretch of time, at least one line.
+func (f *fleet) windows(span time.Duration) (all fleetWindow) {
+	f.t.Helper()
+	for all.add(f.line()); all.Seconds < span.Seconds(); {
+		all.add(f.line())
+	}
+	return all
+}
+
+// add joins two stretches; of their quantiles the worse one counts.
+func (w *fleetWindow) add(o fleetWindow) {
+	if w.Errors == nil {
+		w.Errors = map[string]int{}
+	}
+	for k, n := range o.Errors {
+		w.Errors[k] += n
+	}
+	polls := float64(max(1, w.Polls+o.Polls))
+	w.NodeCPU = (w.NodeCPU*float64(w.Polls) + o.NodeCPU*float64(o.Polls)) / polls
+	span := w.Seconds + o.Seconds
+	w.NodeCores = (w.NodeCores*w.Seconds + o.NodeCores*o.Seconds) / span
+	w.Seconds, w.Polls = span, w.Polls+o.Polls
+	w.Handshook, w.Resumed = w.Handshook+o.Handshook, w.Resumed+o.Resumed
+	w.Paced, w.Lost = w.Paced+o.Paced, w.Lost+o.Lost
+	w.P50, w.P99, w.Max = max(w.P50, o.P50), max(w.P99, o.P99), max(w.Max, o.Max)
+	w.MaxRSS = max(w.MaxRSS, o.MaxRSS)
+}
+
+func (w *fleetWindow) log(t *testing.T, what string) {
+	t.Helper()
+	t.Logf("%s: %d polls in %.0f s, worst second p50 %.1f ms, p99 %.1f ms, max %.0f ms; %d handshakes, %d resumed; %d paced; errors %v; node %.0f µs a poll, %.2f cores, %d MiB at most",
+		what, w.Polls, w.Seconds, w.P50, w.P99, w.Max, w.Handshook, w.Resumed, w.Paced, w.Errors, w.NodeCPU, w.NodeCores, w.MaxRSS>>20)
+}
