@@ -9,10 +9,10 @@ import (
 
 // countConnection keeps count of the open connections of the mesh port.
 func (n *Node) countConnection(_ net.Conn, s http.ConnState) {
-	switch s {
-	case http.StateNew:
+	if s == http.StateNew {
 		n.connections.Add(1)
-	case http.StateClosed, http.StateHijacked:
+	}
+	if s == http.StateClosed || s == http.StateHijacked {
 		n.connections.Add(-1)
 	}
 }
