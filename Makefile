@@ -15,7 +15,7 @@ ARGS       ?=
 
 DASHBOARD  := node/dashboard
 
-.PHONY: storm help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm bench-delta bench-memory fuzz fuzz-ci clean package cross
+.PHONY: fleet bench-go storm help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm bench-delta bench-memory fuzz fuzz-ci clean package cross
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -45,7 +45,10 @@ lint: $(GOBIN)/golangci-lint ## Vet, lint and check the format
 fmt: $(GOBIN)/golangci-lint ## Format every file
 	$(GOBIN)/golangci-lint fmt ./...
 
-bench: ## Run the benchmarks; ratios in one run count, single times do not
+bench: build ## Run every benchmark and write docs/benchmarks.md (ARGS="-only polls,fleet")
+	go run ./bench $(ARGS)
+
+bench-go: ## Run the benchmarks of Go's kind; ratios in one run count, single times do not
 	go test -run '^$$' -bench . -benchmem ./...
 
 bench-swarm: ## Race the swarm against the physical limit (root; ARGS="-agents 8,16,32 -mib 64,256 -links even -runs 5")
@@ -62,6 +65,9 @@ storm: build ## 200 agents log 200,000 lines, a node is killed: each is found on
 
 bench-consensus: ## Raw Raft against the queue, and a rollout to 100,000 agents, in one table
 	go test -run '^$$' -bench '^BenchmarkConsensus$$' -benchtime 1x -timeout 20m ./consensus
+
+fleet: build ## Light agents against one node of this machine (AGENTS=100000)
+	REDFLAG_FLEET=$${REDFLAG_FLEET:-$(or $(AGENTS),100000)} REDFLAG_BINARY=$(CURDIR)/bin/redflag go test -count=1 -v -timeout 30m ./e2e -run '^Test(Fleet|PollCost)$$'
 
 fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	@set -e; for pkg in $$(go list ./...); do \

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
+	"redflag/bench/row"
 	"redflag/consensus"
 	"redflag/consensus/consensustest"
 	"redflag/consensus/state"
@@ -54,6 +55,10 @@ func BenchmarkConsensus(b *testing.B) {
 		}
 		slices.SortFunc(pairs, func(x, y benchPair) int { return cmp.Compare(x.ratio(), y.ratio()) })
 		p := pairs[len(pairs)/2]
+		table.leave("raw Raft", p.raw.records, "reports/s", "")
+		table.leave("the queue, each report answered", p.queue, "reports/s", "")
+		table.leave("ratio to raw Raft fed the same batches", p.ratio(), "", "≥ 0.8")
+		table.leave("time to an answer, p99", milliseconds(p.waits[len(p.waits)*99/100]), "ms", "")
 		table.row("raw Raft, 3 nodes, the queue's entries, our state machine", "%.0f entries/s = %.0f reports/s", p.raw.entries, p.raw.records)
 		table.row("queue, 3 nodes, 2,048 callers, each report answered", "%.0f reports/s, %.0f per entry", p.queue, p.raw.records/p.raw.entries)
 		table.row("  ratio to raw Raft fed the same batches", "%.2f (of %.2f, %.2f, %.2f)", p.ratio(), pairs[0].ratio(), p.ratio(), pairs[2].ratio())
@@ -91,6 +96,14 @@ type benchTable struct {
 func (t *benchTable) row(what, format string, args ...any) {
 	t.rows = append(t.rows, [2]string{what, fmt.Sprintf(format, args...)})
 }
+
+// leave leaves a figure for make bench.
+func (t *benchTable) leave(name string, value float64, unit, goal string) {
+	t.b.Helper()
+	require.NoError(t.b, row.Add(name, value, unit, goal))
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (t *benchTable) print() {
 	fmt.Println()
@@ -436,7 +449,7 @@ func fleetCosts(b *testing.B, table *benchTable) {
 	commit(state.TypeCreateRollout, benchRollout(0))
 	table.row("rollout to 100,000 agents committed", "%s", time.Since(began).Round(time.Millisecond))
 	began = time.Now()
-	gate := func(*api.Command, *api.Plan) string { return "" } // nothing keeps it back
+	gate := func(*api.Command, *api.Plan, int64) string { return "" } // nothing keeps it back
 	inParallel(func(i int) {
 		node := c.Node(i % 3)
 		for due, _ := node.State().Due(benchAgent(i), nil, time.Now(), gate, 8); len(due) == 0; due, _ = node.State().Due(benchAgent(i), nil, time.Now(), gate, 8) { // a follower that is a moment behind
@@ -444,7 +457,9 @@ func fleetCosts(b *testing.B, table *benchTable) {
 		}
 		mustCommit(node)(benchStep(0, i, 0))
 	})
-	table.row("all 100,000 polls answered, each lease committed", "%s", time.Since(began).Round(time.Millisecond))
+	answered := time.Since(began)
+	table.row("all 100,000 polls answered, each lease committed", "%s", answered.Round(time.Millisecond))
+	table.leave("100,000 polls answered, each lease committed", answered.Seconds(), "s", "")
 	steerFleet(b, leader)
 	c.WaitConverged()
 	slowest := time.Duration(0)
@@ -452,6 +467,7 @@ func fleetCosts(b *testing.B, table *benchTable) {
 		slowest = max(slowest, c.Node(i).Status().SlowestApply)
 	}
 	table.row("longest apply stall on any node, waves and aborts included", "%s", slowest.Round(10*time.Microsecond))
+	table.leave("longest apply stall", milliseconds(slowest), "ms", "≤ 100")
 
 	var stream bytes.Buffer
 	began = time.Now()
@@ -462,12 +478,15 @@ func fleetCosts(b *testing.B, table *benchTable) {
 	table.row("snapshot written", "%s, %.1f MB", time.Since(began).Round(time.Millisecond), float64(stream.Len())/1e6)
 	table.row("state per agent, with one execution each", "%d bytes in the snapshot, %d bytes of heap in each node",
 		stream.Len()/benchFleet, heapInUse()/3/benchFleet)
+	table.leave("state per agent, in the snapshot", float64(stream.Len())/benchFleet, "bytes", "≤ 1,500")
 
 	other, err := state.Open(filepath.Join(b.TempDir(), "restored"))
 	require.NoError(b, err)
 	began = time.Now()
 	require.NoError(b, other.Restore(&stream))
-	table.row("snapshot restored", "%s", time.Since(began).Round(time.Millisecond))
+	restored := time.Since(began)
+	table.row("snapshot restored", "%s", restored.Round(time.Millisecond))
+	table.leave("snapshot restored", milliseconds(restored), "ms", "")
 	require.NoError(b, other.Close())
 }
 
@@ -477,7 +496,7 @@ func fleetCosts(b *testing.B, table *benchTable) {
 func steerFleet(b *testing.B, leader *consensus.Cluster) {
 	b.Helper()
 	commit := mustCommit(leader)
-	gate := func(*api.Command, *api.Plan) string { return "" }
+	gate := func(*api.Command, *api.Plan, int64) string { return "" }
 	waved := benchRollout(1)
 	waved.Plan = &api.Plan{Waves: []api.Wave{{Agents: 1}, {Percent: 50}}, RegionOrder: []string{"region-3", "region-1"}}
 	commit(state.TypeCreateRollout, waved)

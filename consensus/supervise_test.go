@@ -174,7 +174,7 @@ func TestNonVoterServesAndNeverVotes(t *testing.T) {
 	f.enrol(replica, true)
 	require.NoError(t, f.Node(f.Leader()).JoinNonVoter(t.Context(), consensustest.Name(replica), consensustest.Name(replica)))
 	seedRollout(t, f.Node(f.Leader()))
-	gate := func(*api.Command, *api.Plan) string { return "" }
+	gate := func(*api.Command, *api.Plan, int64) string { return "" }
 	due := func() int {
 		commands, _ := f.Node(replica).State().Due("a1", nil, time.Now(), gate, 8)
 		return len(commands)

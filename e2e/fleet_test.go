@@ -8,11 +8,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"redflag/bench/row"
 )
+
+// pollCost is the value of REDFLAG_FLEET that measures what a poll costs.
+const pollCost = "polls"
 
 // fleetRun is how large a fleet is and what it does. REDFLAG_FLEET sets the
 // number of agents for a measurement; the small run shows that the parts work.
@@ -25,7 +31,10 @@ type fleetRun struct {
 func fleetSize(t *testing.T) fleetRun {
 	t.Helper()
 	s := os.Getenv("REDFLAG_FLEET")
-	if s == "" {
+	switch s {
+	case pollCost:
+		t.Skip("only the cost of a poll is measured")
+	case "":
 		return fleetRun{agents: 2000, interval: 2 * time.Second, steady: 5 * time.Second}
 	}
 	n, err := strconv.Atoi(s)
@@ -43,14 +52,18 @@ func TestFleet(t *testing.T) {
 	m.publish("1.0.0", payload(1, 1<<10))
 
 	f := m.fleet(run, n1)
-	enrolled := f.line()
-	t.Logf("%d agents enrolled in %.1f s", run.agents, enrolled.EnrolSeconds)
+	enrolled := f.enrolled()
+	t.Logf("%d agents enrolled in %.1f s", run.agents, enrolled)
 	// The first interval is the connections' and the confirmations'.
 	f.windows(run.interval)
 	idle := f.windows(run.steady)
 	idle.log(t, "idle")
 	require.Empty(t, idle.Errors)
 	require.Zero(t, idle.Paced)
+	leaveRow(t, "enrolments per second", float64(run.agents)/enrolled, "", "")
+	leaveRow(t, "polls with an error", float64(len(idle.Errors)), "", "0")
+	leaveRow(t, "poll, worst second, p99", idle.P99, "ms", "≤ 250")
+	leaveRow(t, "node, most memory", float64(idle.MaxRSS>>20), "MiB", "≤ 1,500")
 
 	began := time.Now()
 	var r rollout
@@ -63,21 +76,56 @@ func TestFleet(t *testing.T) {
 		return r.State == "done"
 	})
 	rolling.log(t, "rollout")
-	t.Logf("rollout to %d agents done in %s", run.agents, time.Since(began).Round(100*time.Millisecond))
+	took := time.Since(began)
+	t.Logf("rollout to %d agents done in %s", run.agents, took.Round(100*time.Millisecond))
 	require.Equal(t, run.agents, r.Counts["succeeded"])
 	require.Empty(t, rolling.Errors)
+	leaveRow(t, "rollout to all of them", took.Seconds(), "s", "")
+	leaveRow(t, "poll during the rollout, worst second, p99", rolling.P99, "ms", "")
+}
+
+// TestPollCost measures what a poll costs a node, over a connection that is
+// kept, and over one that resumes its TLS session.
+func TestPollCost(t *testing.T) {
+	if os.Getenv("REDFLAG_FLEET") != pollCost {
+		t.Skip("make bench measures it")
+	}
+	run := fleetRun{agents: 10_000, interval: 6 * time.Second, steady: 20 * time.Second}
+	m := newMesh(t)
+	n1 := m.found()
+	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.budget=5000", "enrol.budget=5000")
+	for _, way := range []struct{ name, prefix, connections string }{
+		{"connection kept", "kept", "1000000"},
+		{"TLS session resumed", "resumed", "0"},
+	} {
+		m.run("settings", "set", "poll.connections="+way.connections)
+		f := m.fleet(run, n1, "--prefix", way.prefix)
+		f.enrolled()
+		f.windows(2 * run.interval)
+		w := f.windows(run.steady)
+		w.log(t, way.name)
+		require.Empty(t, w.Errors)
+		require.Equal(t, way.connections == "0", w.Resumed > w.Polls/2)
+		leaveRow(t, "processor time of the node, "+way.name, w.NodeCPU, "µs", "")
+		leaveRow(t, "agents per core at 60 s, "+way.name, time.Minute.Seconds()*1e6/w.NodeCPU, "", "")
+		f.stop()
+	}
+}
+
+func leaveRow(t *testing.T, name string, value float64, unit, goal string) {
+	t.Helper()
+	require.NoError(t, row.Add(name, value, unit, goal))
 }
 
 // fleet is the running process of the fleet.
 type fleet struct {
-	t   *testing.T
-	out *bufio.Scanner
+	t    *testing.T
+	out  *bufio.Scanner
+	stop func() // what a fleet does as its time ends
 }
 
 // fleetWindow is what a fleet says about a stretch of time. See examples/fleet.
 type fleetWindow struct {
-	EnrolSeconds float64 `json:"-"`
-
 	Seconds   float64        `json:"seconds"`
 	Enrolled  int            `json:"enrolled"`
 	Polls     int            `json:"polls"`
@@ -109,23 +157,31 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 	pipe, err := cmd.StdoutPipe()
 	require.NoError(m.t, err)
 	require.NoError(m.t, cmd.Start())
-	m.t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_, _ = io.Copy(io.Discard, pipe)
 		require.NoError(m.t, cmd.Wait())
 	})
-	return &fleet{m.t, bufio.NewScanner(pipe)}
+	m.t.Cleanup(stop)
+	return &fleet{m.t, bufio.NewScanner(pipe), stop}
+}
+
+// enrolled waits until all agents are members, and returns how many seconds
+// that took.
+func (f *fleet) enrolled() float64 {
+	f.t.Helper()
+	w := f.line()
+	for ; w.Enrolled == 0; w = f.line() {
+	}
+	return w.Seconds
 }
 
 // line waits for the next figures.
 func (f *fleet) line() (w fleetWindow) {
 	f.t.Helper()
-	for w.Seconds == 0 {
+	for w.Seconds == 0 { // until then it counts enrolments
 		require.True(f.t, f.out.Scan(), "the fleet has ended")
 		require.NoError(f.t, json.Unmarshal(f.out.Bytes(), &w))
-	}
-	if w.Enrolled > 0 {
-		w.EnrolSeconds = w.Seconds
 	}
 	return w
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"redflag/bench/row"
 )
 
 // The footprint that small machines can rely on, in bytes of resident memory.
@@ -30,6 +32,8 @@ func TestIdleFootprint(t *testing.T) {
 	m.eventually("the node shrinks to its idle size", func() bool { return resident(t, n1) < idleNode })
 	m.eventually("the agent shrinks to its idle size", func() bool { return resident(t, a1) < idleAgent })
 	t.Logf("node %d MiB, agent %d MiB", resident(t, n1)>>20, resident(t, a1)>>20)
+	require.NoError(t, row.Add("idle node", float64(resident(t, n1)>>20), "MiB", ""))
+	require.NoError(t, row.Add("idle agent", float64(resident(t, a1)>>20), "MiB", ""))
 }
 
 func resident(t *testing.T, p *proc) int64 {

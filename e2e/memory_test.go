@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"redflag/bench/row"
 )
 
 // peakOfAgent bounds what an agent may ever hold of a payload of any size, and
@@ -47,6 +49,8 @@ func TestPayloadMemory(t *testing.T) {
 	require.GreaterOrEqual(t, x.fetched(), a.Length)
 	ofAgent, ofNode := peakMemory(t, agent.cmd.Process.Pid), peakMemory(t, m.first.cmd.Process.Pid)
 	fmt.Printf("payload %d MiB: peak of the agent %d MB, of the node %d MB\n", mib, ofAgent, ofNode)
+	require.NoError(t, row.Add("agent that fetches 1 GiB, peak", float64(ofAgent), "MB", "≤ 128"))
+	require.NoError(t, row.Add("node that serves it, peak", float64(ofNode), "MB", ""))
 	require.LessOrEqual(t, ofAgent, int64(peakOfAgent))
 	require.LessOrEqual(t, ofNode, int64(peakOfNode))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
+	"redflag/bench/row"
 	"redflag/netlab"
 )
 
@@ -162,6 +163,7 @@ func TestOneCopyCrossesTheWAN(t *testing.T) {
 	require.Less(t, copies["eu"], 0.1, "the payload was there")
 	require.LessOrEqual(t, copies["us"], 1.05)
 	require.LessOrEqual(t, copies["ap"], 1.05)
+	require.NoError(t, row.Add("copies into the region with the most", max(copies["us"], copies["ap"]), "", "≤ 1.05"))
 
 	copies = bring("2.0.0", func(before traffic) {
 		m.eventually("a good part of the payload is in the region", func() bool {
@@ -173,5 +175,6 @@ func TestOneCopyCrossesTheWAN(t *testing.T) {
 		m.nodes["us"].start()
 	})
 	require.LessOrEqual(t, copies["us"], 1.3, "a node that comes back goes on where it was")
+	require.NoError(t, row.Add("copies, its node killed while it fetches", copies["us"], "", "≤ 1.3"))
 	require.LessOrEqual(t, copies["ap"], 1.1, "only what was under way from the killed node comes twice")
 }

@@ -21,6 +21,7 @@ import (
 	"text/tabwriter"
 
 	"redflag/api"
+	"redflag/bench/row"
 	"redflag/netlab"
 )
 
@@ -135,7 +136,7 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 	if o.http {
 		ways = append(ways, wayHTTP)
 	}
-	var ratios, uploads []float64
+	var ratios, uploads, plain []float64
 	for i := range o.runs {
 		for _, way := range ways {
 			if way == wayHTTP && i > 0 {
@@ -152,6 +153,9 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 			if r.complete < n {
 				return fmt.Errorf("%d of %d agents are complete", r.complete, n)
 			}
+			if way == wayHTTP {
+				plain = append(plain, r.ratio(f.bound))
+			}
 			if way == waySwarm {
 				ratios, uploads = append(ratios, r.ratio(f.bound)), append(uploads, r.nodePayload)
 			}
@@ -159,7 +163,24 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 	}
 	slices.Sort(ratios)
 	slices.Sort(uploads)
+	if err := leaveRows(mix, n, size, ratios, uploads, plain); err != nil {
+		return err
+	}
 	fmt.Fprintf(w, "%d agents, %d MiB, %s links: makespan/T_min median %.3f, worst %.3f; node/F median %.2f, worst %.2f\n",
 		n, size>>20, mix, ratios[len(ratios)/2], ratios[len(ratios)-1], uploads[len(uploads)/2], uploads[len(uploads)-1])
 	return w.Flush()
+}
+
+// leaveRows leaves the figures of a case for make bench.
+func leaveRows(mix string, n int, size int64, ratios, uploads, plain []float64) error {
+	what := fmt.Sprintf("makespan / T_min, %d agents, %d MiB, %s links, median", n, size>>20, mix)
+	err := errors.Join(
+		row.Add(what, ratios[len(ratios)/2], "", "≤ 1.15"),
+		row.Add("the same, worst run", ratios[len(ratios)-1], "", "≤ 1.25"),
+		row.Add("node upload / payload, median", uploads[len(uploads)/2], "", "≤ 1.3"),
+	)
+	for _, ratio := range plain {
+		err = errors.Join(err, row.Add("plain HTTP from one server: makespan / T_min", ratio, "", ""))
+	}
+	return err
 }

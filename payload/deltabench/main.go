@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"redflag/bench/row"
 	"redflag/payload/delta"
 )
 
@@ -68,8 +69,11 @@ func run(args []string) error {
 			return err
 		}
 	}
-	return compare(dir, "the same as plain tar", tars[0], tars[1], *level)
+	return compare(dir, plainTar, tars[0], tars[1], *level)
 }
+
+// plainTar is the pair of versions whose figures make bench shows.
+const plainTar = "the same as plain tar"
 
 // toolchains asks the go command for two module zips.
 func toolchains(versions ...string) (zips []string, err error) {
@@ -131,14 +135,15 @@ func compare(dir, what, old, fresh string, level int) error {
 	if err != nil {
 		return err
 	}
+	var applied int64
 	l, out, back := strconv.Itoa(level), filepath.Join(dir, "delta"), filepath.Join(dir, "back")
 	for _, tool := range []struct {
-		name        string
+		name, row   string
 		make, apply []string
 	}{
-		{"redflag, level " + l, []string{self, "make", old, fresh, out, l}, []string{self, "apply", old, out, back, strconv.FormatInt(st.Size(), 10)}},
-		{"zstd -" + l + " --patch-from", []string{"zstd", "-q", "-f", "-" + l, "--long=31", "--patch-from=" + old, fresh, "-o", out}, []string{"zstd", "-q", "-f", "-d", "--long=31", "--patch-from=" + old, out, "-o", back}},
-		{"xdelta3 -9", []string{"xdelta3", "-q", "-f", "-e", "-9", "-B", "1073741824", "-s", old, fresh, out}, []string{"xdelta3", "-q", "-f", "-d", "-B", "1073741824", "-s", old, out, back}},
+		{"redflag, level " + l, "redflag", []string{self, "make", old, fresh, out, l}, []string{self, "apply", old, out, back, strconv.FormatInt(st.Size(), 10)}},
+		{"zstd -" + l + " --patch-from", "zstd --patch-from", []string{"zstd", "-q", "-f", "-" + l, "--long=31", "--patch-from=" + old, fresh, "-o", out}, []string{"zstd", "-q", "-f", "-d", "--long=31", "--patch-from=" + old, out, "-o", back}},
+		{"xdelta3 -9", "xdelta3 -9", []string{"xdelta3", "-q", "-f", "-e", "-9", "-B", "1073741824", "-s", old, fresh, out}, []string{"xdelta3", "-q", "-f", "-d", "-B", "1073741824", "-s", old, out, back}},
 	} {
 		if _, err := exec.LookPath(tool.make[0]); err != nil {
 			fmt.Printf("%-34s %-22s is not installed\n", what, tool.name)
@@ -161,7 +166,19 @@ func compare(dir, what, old, fresh string, level int) error {
 		if err != nil {
 			return err
 		}
+		if what == plainTar {
+			share := 100 * float64(d.Size()) / float64(st.Size())
+			if err := row.Add(tool.row+", of the new version", share, "%", ""); err != nil {
+				return err
+			}
+			if tool.make[0] == self {
+				applied = applying
+			}
+		}
 		fmt.Printf("%-34s %-22s %14d %7.2f%% %9.1f %10d %10d\n", what, tool.name, d.Size(), 100*float64(d.Size())/float64(st.Size()), took.Seconds(), making>>20, applying>>20)
+	}
+	if what == plainTar {
+		return row.Add("memory to apply it", float64(applied>>20), "MiB", "")
 	}
 	return nil
 }

@@ -1,0 +1,86 @@
+package main
+
+// suite is one benchmark: the command that runs it and the figures that it
+// leaves, in their order.
+type suite struct {
+	id, title, about, command string
+	rows                      []string
+}
+
+var suites = []suite{
+	{
+		id: "swarm", title: "Swarm against the physical limit",
+		about: "Agents in network namespaces with shaped links. T_min is what the links allow\n" +
+			"(Kumar and Ross); plain HTTP from one server runs in the same field.",
+		command: `make bench-swarm ARGS="-agents 16 -mib 64 -links even -runs 3"`,
+		rows: []string{
+			"makespan / T_min, 16 agents, 64 MiB, even links, median", "the same, worst run",
+			"node upload / payload, median", "plain HTTP from one server: makespan / T_min",
+		},
+	},
+	{
+		id: "wan", title: "Copies of a payload over a region's WAN",
+		about:   "Three regions with six agents each, behind links of 20 Mbit/s; the payload is\npublished in one.",
+		command: `go test -count=1 -run '^TestOneCopyCrossesTheWAN$' ./e2e`,
+		rows: []string{
+			"copies into the region with the most", "copies, its node killed while it fetches",
+		},
+	},
+	{
+		id: "caps", title: "Caps on the wire",
+		about:   "Bytes at the interface, headers included, over any 5 s; the lowest and the highest\nof 1, 8 and 50 Mbit/s, up and down.",
+		command: `go test -count=1 -run '^TestCapsHoldOnTheWire$' ./ratelimit`,
+		rows:    []string{"lowest share of the cap", "highest share of the cap"},
+	},
+	{
+		id: "polls", title: "Cost of a poll",
+		about: "10,000 light agents (examples/fleet) poll a node of this machine at 1,667 polls a\n" +
+			"second, as 100,000 do with an interval of a minute.",
+		command: `REDFLAG_FLEET=polls make fleet`,
+		rows: []string{
+			"processor time of the node, connection kept", "agents per core at 60 s, connection kept",
+			"processor time of the node, TLS session resumed", "agents per core at 60 s, TLS session resumed",
+		},
+	},
+	{
+		id: "fleet", title: "A hundred thousand agents on one node",
+		about: "Each with a key and a TLS session of its own, polling every 60 s; node and fleet\n" +
+			"share this machine. A time runs from the moment the poll is due.",
+		command: `REDFLAG_FLEET=100000 make fleet`,
+		rows: []string{
+			"enrolments per second", "polls with an error", "poll, worst second, p99", "node, most memory",
+			"rollout to all of them", "poll during the rollout, worst second, p99",
+		},
+	},
+	{
+		id: "consensus", title: "The replicated queue",
+		about:   "Three nodes with fsync; raw hashicorp/raft has the same store and state machine and\nis fed the very entries that the queue made.",
+		command: `make bench-consensus`,
+		rows: []string{
+			"raw Raft", "the queue, each report answered", "ratio to raw Raft fed the same batches", "time to an answer, p99",
+			"100,000 polls answered, each lease committed", "longest apply stall", "state per agent, in the snapshot", "snapshot restored",
+		},
+	},
+	{
+		id: "failover", title: "Failover",
+		about:   "The leader's process is killed under load, twenty times.",
+		command: `go test -count=1 -run '^TestFailover$' ./consensus`,
+		rows:    []string{"writes acknowledged meanwhile, each found again", "time to the next committed write, in election timeouts, median", "the same, at most"},
+	},
+	{
+		id: "delta", title: "Deltas",
+		about:   "From one Go toolchain to the next, as plain tar.",
+		command: `make bench-delta`,
+		rows:    []string{"redflag, of the new version", "zstd --patch-from, of the new version", "xdelta3 -9, of the new version", "memory to apply it"},
+	},
+	{
+		id: "memory", title: "Memory", about: "Resident, of real processes.",
+		command: `make bench-memory && REDFLAG_BINARY=$PWD/bin/redflag go test -count=1 -run '^TestIdleFootprint$' ./e2e`,
+		rows:    []string{"agent that fetches 1 GiB, peak", "node that serves it, peak", "idle node", "idle agent"},
+	},
+	{
+		id: "binary", title: "Binary", about: "Node, agent and operator's tool in one static file.",
+		command: `make build && go run ./bench size bin/redflag`,
+		rows:    []string{"size"},
+	},
+}
