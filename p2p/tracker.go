@@ -140,11 +140,12 @@ func (t *Tracker) MayCross(infoHash string, m Member, wait time.Duration, now ti
 	c := t.swarm(infoHash).crowd(place{region: m.Region})
 	for i := range c.size() {
 		o := c.member(i)
-		if now.Sub(o.seen) > crossingExpiry {
-			continue
-		}
-		if o.Left == 0 {
+		silent := now.Sub(o.seen)
+		if o.Left == 0 && silent <= memberExpiry { // it says so rarely
 			return false
+		}
+		if silent > crossingExpiry {
+			continue
 		}
 		if first == "" || o.ID < first {
 			first = o.ID

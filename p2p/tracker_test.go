@@ -26,6 +26,9 @@ func TestOneMemberOfARegionCrosses(t *testing.T) {
 	require.True(t, cross("b", 100, wait+crossingExpiry+2*time.Second), "it took the place of the silent one")
 	require.False(t, cross("c", 0, wait+crossingExpiry+3*time.Second))
 	require.False(t, cross("b", 100, wait+crossingExpiry+4*time.Second), "a whole copy is in the region")
+	for later := 5 * time.Second; later < wait+announceInterval; later += announceBusy {
+		require.False(t, cross("b", 100, wait+crossingExpiry+later), "who has it all announces rarely, and is still there")
+	}
 }
 
 func TestTracker(t *testing.T) {
