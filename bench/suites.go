@@ -48,7 +48,7 @@ var suites = []suite{
 			"share this machine. A time runs from the moment the poll is due.",
 		command: `REDFLAG_FLEET=100000 make fleet`,
 		rows: []string{
-			"enrolments per second", "polls with an error", "poll, worst second, p99", "node, most memory",
+			"enrolments per second", "polls in two minutes, none with an error", "poll, worst second, p99", "node, most memory",
 			"rollout to all of them", "poll during the rollout, worst second, p99",
 		},
 	},
@@ -76,7 +76,7 @@ var suites = []suite{
 	{
 		id: "memory", title: "Memory", about: "Resident, of real processes.",
 		command: `make bench-memory && REDFLAG_BINARY=$PWD/bin/redflag go test -count=1 -run '^TestIdleFootprint$' ./e2e`,
-		rows:    []string{"agent that fetches 1 GiB, peak", "node that serves it, peak", "idle node", "idle agent"},
+		rows:    []string{"agent that fetches 1024 MiB, peak", "node that serves it, peak", "idle node", "idle agent"},
 	},
 	{
 		id: "binary", title: "Binary", about: "Node, agent and operator's tool in one static file.",

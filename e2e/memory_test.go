@@ -49,7 +49,7 @@ func TestPayloadMemory(t *testing.T) {
 	require.GreaterOrEqual(t, x.fetched(), a.Length)
 	ofAgent, ofNode := peakMemory(t, agent.cmd.Process.Pid), peakMemory(t, m.first.cmd.Process.Pid)
 	fmt.Printf("payload %d MiB: peak of the agent %d MB, of the node %d MB\n", mib, ofAgent, ofNode)
-	require.NoError(t, row.Add("agent that fetches 1 GiB, peak", float64(ofAgent), "MB", "≤ 128"))
+	require.NoError(t, row.Add(fmt.Sprintf("agent that fetches %d MiB, peak", mib), float64(ofAgent), "MB", "≤ 128"))
 	require.NoError(t, row.Add("node that serves it, peak", float64(ofNode), "MB", ""))
 	require.LessOrEqual(t, ofAgent, int64(peakOfAgent))
 	require.LessOrEqual(t, ofNode, int64(peakOfNode))

@@ -3,8 +3,6 @@ package node
 import (
 	"net"
 	"net/http"
-
-	"redflag/api"
 )
 
 // countConnection keeps count of the open connections of the mesh port.
@@ -22,7 +20,7 @@ func (n *Node) countConnection(_ net.Conn, s http.ConnState) {
 // costs the processor a resumed handshake.
 func (n *Node) uncrowded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n.connections.Load() > n.settings().Int(api.SettingPollConnections) {
+		if n.connections.Load() > n.mostConnections.Load() {
 			w.Header().Set("Connection", "close")
 		}
 		h.ServeHTTP(w, r)

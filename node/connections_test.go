@@ -33,6 +33,8 @@ func TestConnectionsBeyondTheSetting(t *testing.T) {
 	poll := func() {
 		require.NoError(t, client.Do(t.Context(), http.MethodPost, "/v1/agents/a1/poll", api.PollRequest{}, &api.PollResponse{}))
 	}
+	kept := func(n int64) func() bool { return func() bool { return r.node.mostConnections.Load() == n } }
+	require.Eventually(t, kept(10_000), 20*time.Second, 5*time.Millisecond)
 	others := r.node.connections.Load()
 	poll()
 	poll()
@@ -41,6 +43,7 @@ func TestConnectionsBeyondTheSetting(t *testing.T) {
 
 	_, err = r.patch(api.SettingsChange{Values: map[api.SettingKey]string{api.SettingPollConnections: "0"}})
 	require.NoError(t, err)
+	require.Eventually(t, kept(0), 20*time.Second, 5*time.Millisecond)
 	poll() // is answered, and told that it was the last one
 	poll()
 	poll()

@@ -65,6 +65,7 @@ type Node struct {
 	tracker                  *p2p.Tracker
 	enrolments               liveRate
 	connections              atomic.Int64 // of members, open now
+	mostConnections          atomic.Int64 // that are kept from poll to poll, by the settings
 	uploadCap                *ratelimit.Bucket
 	ranges                   ranges // of payloads, that agents are being served
 	siteDownload, siteUpload *ratelimit.Budget

@@ -41,7 +41,8 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	if r.PathValue("id") != id.ID {
 		return nil, api.Errorf(api.CodeDenied, "agent %s may not poll for %s", id.ID, r.PathValue("id"))
 	}
-	if err := n.pace.admit(n.pollBudget()); err != nil {
+	budget := n.pollBudget()
+	if err := n.pace.admit(budget); err != nil {
 		return nil, err
 	}
 	var req api.PollRequest
@@ -85,7 +86,7 @@ func (n *Node) poll(r *http.Request) (any, error) {
 		mine := api.NewAgentSettings(settings)
 		resp.Settings = &mine
 	}
-	resp.NextPoll = n.pace.next(id.ID, settings, n.pollBudget(), req.Activity, len(resp.Commands) > 0, len(waiting) > 0, seen.LastPoll)
+	resp.NextPoll = n.pace.next(id.ID, settings, budget, req.Activity, len(resp.Commands) > 0, len(waiting) > 0, seen.LastPoll)
 	resp.Index = n.state().Applied()
 	return resp, nil
 }

@@ -90,6 +90,7 @@ func (n *Node) followSettings(ctx context.Context) error {
 	var applied caps
 	for {
 		s := n.settings()
+		n.mostConnections.Store(s.Int(api.SettingPollConnections))
 		down, up := s.Schedule(api.SettingNodeSchedule).At(time.Now())
 		want := caps{Upload: s.Rate(api.SettingNodeUpload).Lower(up), Download: s.Rate(api.SettingNodeDownload).Lower(down)}
 		if s.Version != version || want != applied {

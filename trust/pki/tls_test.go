@@ -166,48 +166,50 @@ func TestReloadCountsFromTheNextHandshake(t *testing.T) {
 // a full handshake refuses a resumed one, or makes it a full one.
 func TestResumption(t *testing.T) {
 	ca := newAuthorityFor(t, "c1")
+	const addr = "node:1"
+	// met returns a node, with its server, and an agent that has a session with it.
+	met := func(t *testing.T) (node, agent *Credentials, server *tls.Config) {
+		t.Helper()
+		node, agent = enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
+		server = node.ServerTLS(ALPNHTTP)
+		o := handshake(t, server, agent.PollingTLS(addr, ALPNHTTP))
+		require.False(t, o.refused())
+		require.False(t, o.server.DidResume, "it is the first")
+		return node, agent, server
+	}
+
 	t.Run("with the same node", func(t *testing.T) {
-		node, other, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
-		server := node.ServerTLS(ALPNHTTP)
-		for i := range 3 {
-			o := handshake(t, server, agent.PollingTLS("node:1", ALPNHTTP))
+		_, agent, server := met(t)
+		for range 2 {
+			o := handshake(t, server, agent.PollingTLS(addr, ALPNHTTP))
 			require.False(t, o.refused())
-			require.Equal(t, i > 0, o.server.DidResume)
+			require.True(t, o.server.DidResume)
 			id, err := IdentityOf(o.server)
 			require.NoError(t, err)
 			require.Equal(t, agent.Identity(), id)
 		}
-		o := handshake(t, other.ServerTLS(ALPNHTTP), agent.PollingTLS("node:2", ALPNHTTP))
+		o := handshake(t, enrol(t, ca, RoleNode).ServerTLS(ALPNHTTP), agent.PollingTLS("node:2", ALPNHTTP))
 		require.False(t, o.refused())
 		require.False(t, o.server.DidResume)
 		require.False(t, handshake(t, server, agent.NodeClientTLS(ALPNHTTP)).server.DidResume, "others do not ask for it")
 	})
 	t.Run("with a member that was put out", func(t *testing.T) {
-		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
-		server := node.ServerTLS(ALPNHTTP)
-		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		node, agent, server := met(t)
 		node.SetRevoked(func(keyID string) bool { return keyID == agent.KeyID() })
-		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
-		require.ErrorIs(t, o.serverErr, errRevoked)
+		require.ErrorIs(t, handshake(t, server, agent.PollingTLS(addr, ALPNHTTP)).serverErr, errRevoked)
 	})
 	t.Run("with a node that was put out", func(t *testing.T) {
-		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
-		server := node.ServerTLS(ALPNHTTP)
-		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		node, agent, server := met(t)
 		agent.SetRevoked(func(keyID string) bool { return keyID == node.KeyID() })
-		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
-		require.ErrorIs(t, o.clientErr, errRevoked)
+		require.ErrorIs(t, handshake(t, server, agent.PollingTLS(addr, ALPNHTTP)).clientErr, errRevoked)
 	})
 	t.Run("with a certificate that ended", func(t *testing.T) {
-		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
-		server := node.ServerTLS(ALPNHTTP)
-		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		node, agent, server := met(t)
 		node.UseClock(func() time.Time { return time.Now().Add(2 * time.Hour) })
-		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
-		require.ErrorContains(t, o.serverErr, "expired")
+		require.ErrorContains(t, handshake(t, server, agent.PollingTLS(addr, ALPNHTTP)).serverErr, "expired")
 	})
 	t.Run("under an authority that was replaced", func(t *testing.T) {
-		next := newAuthorityFor(t, "c1")
+		_, agent, _ := met(t)
 		dir, csr := newKeyDir(t)
 		save := func(a *Authority) {
 			cert, err := a.Sign(csr, member("c1", RoleNode), time.Hour, time.Now())
@@ -217,24 +219,22 @@ func TestResumption(t *testing.T) {
 		save(ca)
 		node, err := LoadCredentials(dir)
 		require.NoError(t, err)
-		agent, server := enrol(t, ca, RoleAgent), node.ServerTLS(ALPNHTTP)
-		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
-		save(next)
+		server := node.ServerTLS(ALPNHTTP)
+		require.False(t, handshake(t, server, agent.PollingTLS(addr, ALPNHTTP)).refused())
+		save(newAuthorityFor(t, "c1"))
 		require.NoError(t, node.Reload())
-		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
+		o := handshake(t, server, agent.PollingTLS(addr, ALPNHTTP))
 		require.True(t, o.refused())
 		require.False(t, o.server.DidResume)
 	})
 	t.Run("after a renewal", func(t *testing.T) {
-		node, agent := enrol(t, ca, RoleNode), enrol(t, ca, RoleAgent)
-		server := node.ServerTLS(ALPNHTTP)
-		require.False(t, handshake(t, server, agent.PollingTLS("n", ALPNHTTP)).refused())
+		_, agent, server := met(t)
 		csr, err := agent.CSR()
 		require.NoError(t, err)
 		cert, err := ca.Sign(csr, agent.Identity(), 2*time.Hour, time.Now())
 		require.NoError(t, err)
 		require.NoError(t, agent.Renew(cert, nil))
-		o := handshake(t, server, agent.PollingTLS("n", ALPNHTTP))
+		o := handshake(t, server, agent.PollingTLS(addr, ALPNHTTP))
 		require.False(t, o.refused())
 		require.False(t, o.server.DidResume, "the node must see the new certificate")
 	})

@@ -65,7 +65,7 @@ func (r *Repository) deskUnder(role string, root, targets []byte) (d desk, err e
 			return trust.CheckDelegated(targets, role, file, now)
 		},
 	}
-	if d.local, err = os.ReadFile(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if d.local, err = durable.ReadFile(d.path, trust.MaxTargetsLength); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return desk{}, fmt.Errorf("read role %s: %w", role, err)
 	}
 	return d, nil

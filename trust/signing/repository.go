@@ -72,12 +72,6 @@ func (r *Repository) Root() []byte { return r.root }
 // Targets returns the signed targets metadata of the last Commit.
 func (r *Repository) Targets() []byte { return r.targets }
 
-// Role returns the signed metadata of a delegated role's last Commit, or nil.
-func (r *Repository) Role(role string) ([]byte, error) {
-	d, err := r.desk(role)
-	return d.local, err
-}
-
 // Keys returns the keys that this machine can sign with.
 func (r *Repository) Keys() ([]Key, error) { return r.ring.list() }
 

@@ -34,7 +34,7 @@ func StagedDir(dir string) string { return filepath.Join(dir, "staged") }
 func ReadStaged(dir string) (Staged, error) {
 	var s Staged
 	for name, into := range map[string]*[]byte{"root.json": &s.Root, "targets.json": &s.Targets} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := durable.ReadFile(filepath.Join(dir, name), trust.MaxTargetsLength)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return s, fmt.Errorf("read staged metadata: %w", err)
 		}
@@ -52,7 +52,7 @@ func ReadStaged(dir string) (Staged, error) {
 		if s.Roles == nil {
 			s.Roles = map[string][]byte{}
 		}
-		if s.Roles[role], err = os.ReadFile(path); err != nil {
+		if s.Roles[role], err = durable.ReadFile(path, trust.MaxTargetsLength); err != nil {
 			return s, fmt.Errorf("read staged metadata: %w", err)
 		}
 	}
