@@ -76,7 +76,7 @@ var suites = []suite{
 	{
 		id: "memory", title: "Memory", about: "Resident, of real processes.",
 		command: `make bench-memory && REDFLAG_BINARY=$PWD/bin/redflag go test -count=1 -run '^TestIdleFootprint$' ./e2e`,
-		rows:    []string{"agent that fetches 1024 MiB, peak", "node that serves it, peak", "idle node", "idle agent"},
+		rows:    []string{"agent that fetches 1024 MiB, peak", "node that serves it, peak", "idle node, without its binary", "idle agent, without its binary"},
 	},
 	{
 		id: "binary", title: "Binary", about: "Node, agent and operator's tool in one static file.",
