@@ -41,9 +41,10 @@ func TestConnectionsBeyondTheSetting(t *testing.T) {
 	require.Len(t, conns, 1)
 	require.Equal(t, others+1, r.node.connections.Load())
 
-	_, err = r.patch(api.SettingsChange{Values: map[api.SettingKey]string{api.SettingPollConnections: "0"}})
+	_, err = r.patch(api.SettingsChange{Values: map[api.SettingKey]string{api.SettingPollConnections: "0", api.SettingPollBudget: "4000"}})
 	require.NoError(t, err)
 	require.Eventually(t, kept(0), 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return r.node.mesh.limiter.Limit() == 4000 }, 20*time.Second, 5*time.Millisecond, "each poll may need a handshake")
 	poll() // is answered, and told that it was the last one
 	poll()
 	poll()

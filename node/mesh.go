@@ -19,7 +19,8 @@ import (
 const (
 	handshakeTimeout = 10 * time.Second
 	// Handshakes cost CPU that a stranger can make us spend: a full one is
-	// about half a millisecond. Beyond this rate connections are closed unread.
+	// about half a millisecond. Beyond this rate, or that of the polls if that is
+	// set higher, connections are closed unread.
 	handshakesPerSecond = 1000
 	handshakeBurst      = 2000
 )
@@ -51,6 +52,14 @@ func newMesh(ln net.Listener, creds *pki.Credentials, log hclog.Logger) *mesh {
 		m.protocols[p] = newProtoListener(ln.Addr())
 	}
 	return m
+}
+
+// expect lets in as many connections per second as there are to be polls: each
+// may come over a connection of its own.
+func (m *mesh) expect(polls int) {
+	if limit := rate.Limit(max(handshakesPerSecond, polls)); limit != m.limiter.Limit() {
+		m.limiter.SetLimit(limit)
+	}
 }
 
 // listener returns the connections that speak proto.
