@@ -48,13 +48,9 @@ func newRoot() *cobra.Command {
 	)
 	root.AddCommand(
 		newNodeCommand(), newAgentCommand(), newDemoCommand(),
-		newPublishCommand(), newRolloutCommand(), newCommandsCommand(), newAgentsCommand(),
+		newPublishCommand(), newRolloutCommand(), newSwarmCommand(), newCommandsCommand(), newAgentsCommand(), newPoolsCommand(),
 		newNodesCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newMetricsCommand(), newArtifactsCommand(),
-		newNodesCommand(), newPoolsCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newArtifactsCommand(),
 		newKeysCommand(), newBundleCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
-		newPublishCommand(), newRolloutCommand(), newSwarmCommand(), newCommandsCommand(), newAgentsCommand(),
-		newNodesCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newArtifactsCommand(),
-		newKeysCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
 	)
 	return root
 }
