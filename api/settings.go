@@ -47,6 +47,7 @@ const (
 	SettingAgentSchedule   SettingKey = "agent.schedule"
 	SettingNodeSchedule    SettingKey = "node.schedule"
 	SettingPayloadMax      SettingKey = "payload.max_size"
+	SettingSwarmPlain      SettingKey = "swarm.plain"
 	SettingPublishLevel    SettingKey = "publish.zstd_level"
 	SettingPublishDeltas   SettingKey = "publish.deltas"
 	SettingNodeRanges      SettingKey = "node.payload_ranges"
@@ -171,6 +172,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingAgentSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeAgent, Description: "caps of each agent by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingNodeSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeNode, Description: "caps of each node by the hour; the stricter of these and the fixed ones counts"},
 	{Key: SettingPayloadMax, Type: SettingBytes, Default: "16GiB", Min: "1KiB", Max: "1TiB", Scope: ScopeCluster, Description: "largest payload that may be published"},
+	{Key: SettingSwarmPlain, Type: SettingBool, Default: "false", Scope: ScopeCluster, Description: "whether nodes with --plain-listen give payloads to standard BitTorrent clients: to anybody, without TLS"},
 	{Key: SettingPublishLevel, Type: SettingInt, Default: "3", Min: "0", Max: "22", Scope: ScopeCluster, Description: "zstd level at which redflag publish packs payloads and deltas; 0 sends them as they are"},
 	{Key: SettingPublishDeltas, Type: SettingInt, Default: "1", Min: "0", Max: "32", Scope: ScopeCluster, Unit: "versions", Description: "how many of the newest versions redflag publish makes deltas from, where they are smaller"},
 	{Key: SettingNodeRanges, Type: SettingInt, Default: "16", Min: "0", Max: "10000", Scope: ScopeNode, Unit: "requests", Description: "payload ranges that a node serves over HTTPS at once to agents that the swarm does not serve; 0 serves none"},

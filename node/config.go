@@ -32,6 +32,9 @@ type Config struct {
 	// APICert and APIKey are PEM files for the operators' listener; without
 	// them a certificate of the cluster's own authority is used.
 	APICert, APIKey string
+	// PlainListen is the host:port at which standard BitTorrent clients are
+	// served while the setting swarm.plain is on. Empty serves none.
+	PlainListen string
 	// Join lists mesh addresses of nodes to join. Empty starts a new cluster.
 	Join []string
 	// JoinToken is a registration token of kind node, needed once.
@@ -93,7 +96,10 @@ func (c *Config) Validate() error {
 	if c.DataDir == "" {
 		return api.Errorf(api.CodeInvalid, "no data directory is set").WithHint("name one with --data-dir")
 	}
-	for flag, addr := range map[string]string{"--mesh-listen": c.MeshListen, "--api-listen": c.APIListen} {
+	for flag, addr := range map[string]string{"--mesh-listen": c.MeshListen, "--api-listen": c.APIListen, "--plain-listen": c.PlainListen} {
+		if flag == "--plain-listen" && addr == "" {
+			continue
+		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return api.Errorf(api.CodeInvalid, "%s %q is not host:port", flag, addr).WithHint("for example 10.0.0.5:7420")
 		}

@@ -36,6 +36,10 @@ var (
 	descCap       = desc("cap_bytes_per_second", "This node's own cap on the wire; +Inf when there is none.", "direction")
 	descWire      = desc("wire_bytes_total", "Bytes of swarm connections under this node's caps, headers included.", "direction")
 	descWAN       = desc("wan_bytes_total", "Payload bytes that this node fetched from other regions.")
+	descPlainSent = desc("plain_sent_bytes_total", "Payload bytes that this node sent to plain BitTorrent clients.")
+	descPlainOpen = desc("plain_peers", "Plain BitTorrent clients that are connected to this node.")
+	descPlainSaid = desc("plain_announces_total", "Announces of plain BitTorrent clients that this node answered.")
+	descPlainNo   = desc("plain_refused_total", "Connections and announces at the plain port that were refused.")
 	descSeeding   = desc("payloads_seeding", "Payloads that this node has whole and gives.")
 	descMissing   = desc("payloads_missing", "Published payloads that this node does not have whole.")
 	descDiskFree  = desc("disk_free_bytes", "Free disk where the data directory is.")
@@ -47,7 +51,7 @@ var (
 var stateDescs = []*prometheus.Desc{
 	descBuild, descHealth, descLeader, descTerm, descCommit, descApplied, descVoters, descStale, descSlowest,
 	descQueued, descCommands, descOldest, descAgents, descPolling, descReadiness, descCap, descWire, descWAN,
-	descSeeding, descMissing, descDiskFree, descFsync, descLogsLost, descLogStore,
+	descPlainSent, descPlainOpen, descPlainSaid, descPlainNo, descSeeding, descMissing, descDiskFree, descFsync, descLogsLost, descLogStore,
 }
 
 // Describe implements prometheus.Collector.
@@ -180,6 +184,11 @@ func (n *Node) collectSwarm(g gauges) {
 		wan += b
 	}
 	g.total(descWAN, float64(wan))
+	clients := n.plain.server.Stats()
+	g.total(descPlainSent, float64(clients.Sent))
+	g.set(descPlainOpen, float64(clients.Peers))
+	g.total(descPlainSaid, float64(clients.Announces))
+	g.total(descPlainNo, float64(clients.Refused))
 	g.set(descSeeding, float64(len(n.swarm.Complete())))
 	g.set(descMissing, float64(n.payloads.incomplete()))
 }

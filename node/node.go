@@ -56,6 +56,7 @@ type Node struct {
 	gossip   *gossip.Gossip
 	swarm    *p2p.Swarm
 	payloads *payloads
+	plain    *plainMode
 
 	metrics                  *metrics
 	monitor                  healthMonitor
@@ -95,6 +96,7 @@ func New(cfg Config) (*Node, error) {
 		downloadCap: ratelimit.NewBucket(api.Unlimited),
 		metrics:     newMetrics(),
 	}
+	n.plain = n.newPlainMode()
 	return n, nil
 }
 
@@ -315,6 +317,7 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.serveAPI(ctx, apiLn) })
 	g.Go(func() error { return n.followSettings(ctx) })
 	g.Go(func() error { return n.payloads.run(ctx) })
+	g.Go(func() error { return n.servePlain(ctx) })
 	g.Go(func() error { return n.announceAddress(ctx) })
 	g.Go(func() error { return n.keepGossiping(ctx) })
 	g.Go(func() error { return n.sweep(ctx) })

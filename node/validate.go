@@ -33,8 +33,10 @@ func ValidateConfig(ctx context.Context, cfg Config) []api.Check {
 		checkOf("data directory", n.validateDir()),
 		checkOf("identity", n.validateIdentity()),
 	}
-	for _, l := range []struct{ name, addr string }{{"mesh port", cfg.MeshListen}, {"api port", cfg.APIListen}} {
-		checks = append(checks, checkOf(l.name, validatePort(ctx, l.addr)))
+	for _, l := range []struct{ name, addr string }{{"mesh port", cfg.MeshListen}, {"api port", cfg.APIListen}, {"plain port", cfg.PlainListen}} {
+		if l.addr != "" {
+			checks = append(checks, checkOf(l.name, validatePort(ctx, l.addr)))
+		}
 	}
 	return append(checks, checkOf("cluster", n.validateTerms(ctx)))
 }

@@ -25,7 +25,11 @@ for every other command. Further nodes --join any running one, once with a
 token made by: redflag token create --kind node
 
 Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
---api-listen: plain HTTP on loopback only, HTTPS anywhere else.`,
+--api-listen: plain HTTP on loopback only, HTTPS anywhere else.
+
+With --plain-listen, and once redflag settings set swarm.plain=true is in force,
+standard BitTorrent clients fetch payloads there too: anybody who reaches the
+port, without TLS. redflag artifacts torrent makes the file that they need.`,
 		Example: `  redflag node --region eu-west --data-dir /var/lib/redflag --mesh-listen 10.0.0.5:7420
   REDFLAG_TOKEN=rf1.… redflag node --region us-east --data-dir /var/lib/redflag --mesh-listen 10.1.0.5:7420 --join 10.0.0.5:7420
   REDFLAG_TOKEN=rf1.… redflag node --region ap-south --data-dir /var/lib/redflag --mesh-listen 10.2.0.5:7420 --join 10.0.0.5:7420 --network wan --non-voter`,
@@ -51,6 +55,7 @@ Agents and other nodes reach --mesh-listen (TLS 1.3, mutual). Operators reach
 	f.StringVar(&cfg.APIListen, "api-listen", d.APIListen, "host:port for operators")
 	f.StringVar(&cfg.APICert, "api-cert", "", "PEM certificate of the operators' listener (default: one of the cluster's own CA)")
 	f.StringVar(&cfg.APIKey, "api-key", "", "PEM key that belongs to --api-cert")
+	f.StringVar(&cfg.PlainListen, "plain-listen", "", "host:port for standard BitTorrent clients and their tracker: no TLS, no identity; served only while the setting swarm.plain is on too")
 	f.StringSliceVar(&cfg.Join, "join", nil, "mesh host:port of a running node; may be repeated")
 	f.StringVar(&cfg.JoinToken, "token", "", "registration token of kind node, needed for the first start with --join")
 	f.BoolVar(&cfg.NonVoter, "non-voter", false, "hold the state and answer polls without a vote: for regions far from the voters")
