@@ -87,6 +87,7 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("GET /v1/pool/tasks", n.listPoolTasks)
 	operators("POST /v1/pool/tasks", n.createPoolTask)
 	operators("GET /v1/artifacts", n.listArtifacts)
+	operators("GET /v1/artifacts/{name}/{version}/torrent", n.torrent)
 	operators("GET /v1/swarm/{hash}/data", n.data)
 	operators("POST /v1/artifacts", n.publish)
 	operators("GET /v1/rollouts", n.listRollouts)

@@ -24,7 +24,7 @@ func newArtifactsCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List published artifacts", Example: "  redflag artifacts list", Args: exactArgs(), RunE: listArtifacts,
 	}
-	cmd.AddCommand(list, newArtifactShowCommand())
+	cmd.AddCommand(list, newArtifactShowCommand(), newArtifactTorrentCommand())
 	addClientFlags(cmd)
 	cmd.PersistentFlags().Bool("json", false, "print JSON instead of a table")
 	return cmd
