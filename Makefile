@@ -15,7 +15,7 @@ ARGS       ?=
 
 DASHBOARD  := node/dashboard
 
-.PHONY: fleet bench-go storm help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm bench-delta bench-memory fuzz fuzz-ci clean package cross
+.PHONY: soak sim sim-check fleet bench-go storm help build demo dashboard test test-dashboard lint lint-dashboard fmt bench bench-swarm bench-delta bench-memory fuzz fuzz-ci clean package cross
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -54,6 +54,13 @@ bench-go: ## Run the benchmarks of Go's kind; ratios in one run count, single ti
 bench-swarm: ## Race the swarm against the physical limit (root; ARGS="-agents 8,16,32 -mib 64,256 -links even -runs 5")
 	@CGO_ENABLED=0 go build -o bin/swarmbench ./p2p/swarmbench && bin/swarmbench $(ARGS)
 
+sim: ## Simulate a swarm past one machine (ARGS="-agents 10000,100000 -links wide -churn 0.1")
+	@CGO_ENABLED=0 go build -o bin/swarmsim ./p2p/swarmsim && bin/swarmsim $(ARGS)
+
+sim-check: ## Measure swarms of 16 and 32 agents (root), simulate the same, print both
+	@rows=$$(mktemp) && trap 'rm -f "$$rows"' EXIT && CGO_ENABLED=0 go build -o bin/swarmsim ./p2p/swarmsim && \
+	REDFLAG_BENCH_ROWS=$$rows $(MAKE) -s bench-swarm ARGS="-agents 16,32 -mib 64 -links even,mixed -runs 1 -http=false $(ARGS)" && bin/swarmsim -against "$$rows"
+
 bench-delta: ## Deltas between two Go toolchains against zstd and xdelta3 (ARGS="-old A -new B")
 	@CGO_ENABLED=0 go build -o bin/deltabench ./payload/deltabench && bin/deltabench $(ARGS)
 
@@ -62,6 +69,9 @@ bench-memory: build ## Peak memory of an agent and a node with a payload of 1 Gi
 
 storm: build ## 200 agents log 200,000 lines, a node is killed: each is found once
 	REDFLAG_STORM=full REDFLAG_BINARY=$(CURDIR)/bin/redflag go test -count=1 -v -timeout 5m ./e2e -run '^TestLogStorm$$'
+
+soak: build ## Nodes and agents under load and faults, then what must hold (root; DURATION=10m SEED=7)
+	REDFLAG_SOAK=$(or $(DURATION),10m) REDFLAG_SOAK_SEED=$(SEED) REDFLAG_BINARY=$(CURDIR)/bin/redflag go test -count=1 -v -timeout 0 ./e2e -run '^TestSoak$$'
 
 bench-consensus: ## Raw Raft against the queue, and a rollout to 100,000 agents, in one table
 	go test -run '^$$' -bench '^BenchmarkConsensus$$' -benchtime 1x -timeout 20m ./consensus

@@ -44,7 +44,7 @@ func (m *wideMesh) pollAt(agents []string, node string) bool {
 // others, each time with a rollout under way.
 func TestRegionOutage(t *testing.T) {
 	t.Parallel()
-	m := newWideMesh(t, 3)
+	m := newWideMesh(t, 3, nil)
 
 	const interval = 12 * time.Second
 	m.run("settings", "set", "poll.idle="+interval.String())

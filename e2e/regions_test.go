@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"redflag/api"
 	"redflag/bench/row"
@@ -30,13 +32,15 @@ const (
 type wideMesh struct {
 	*mesh
 	cables map[string]*netlab.Switch // by region
-	hosts  map[string]*netlab.Host   // of the nodes, by region
+	hosts  map[string]*netlab.Host   // of the nodes by region, of the agents by id
 	nodes  map[string]*proc          // by region
 	agents map[string][]string       // ids by region
+	procs  map[string]*proc          // of the agents, by id
 }
 
-// newWideMesh starts a node and some agents in each region.
-func newWideMesh(t *testing.T, agentsPerRegion int) *wideMesh {
+// newWideMesh starts a node and some agents in each region. Those that small
+// names have a small disk of their own, of so many bytes.
+func newWideMesh(t *testing.T, agentsPerRegion int, small map[string]int) *wideMesh {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("runs many processes in network namespaces")
@@ -48,7 +52,10 @@ func newWideMesh(t *testing.T, agentsPerRegion int) *wideMesh {
 	t.Cleanup(func() { require.NoError(t, lab.Close()) })
 	m := &wideMesh{
 		mesh: newMesh(t), cables: map[string]*netlab.Switch{}, hosts: map[string]*netlab.Host{},
-		nodes: map[string]*proc{}, agents: map[string][]string{},
+		nodes: map[string]*proc{}, agents: map[string][]string{}, procs: map[string]*proc{},
+	}
+	for id, size := range small {
+		m.smallDisk(id, size)
 	}
 	wan, err := lab.Switch(nil, netlab.Link{})
 	require.NoError(t, err)
@@ -76,10 +83,10 @@ func newWideMesh(t *testing.T, agentsPerRegion int) *wideMesh {
 		for i := range agentsPerRegion {
 			host, err := m.cables[region].Host(lan)
 			require.NoError(t, err)
-			m.host = host
 			id := fmt.Sprintf("%s-agent-%d", region, i+1)
+			m.host, m.hosts[id] = host, host
 			m.agents[region] = append(m.agents[region], id)
-			m.start(id, "agent", "--id", id, "--region", region, "--data-dir", m.path(id),
+			m.procs[id] = m.start(id, "agent", "--id", id, "--region", region, "--data-dir", m.path(id),
 				"--node", m.nodes[region].runtime.Mesh, "--swarm-listen", host.IP+":7001", "--token", token)
 		}
 	}
@@ -95,6 +102,14 @@ func newWideMesh(t *testing.T, agentsPerRegion int) *wideMesh {
 		return polling == len(regions)*agentsPerRegion
 	})
 	return m
+}
+
+// smallDisk makes the data directory of a process a file system of its own.
+func (m *mesh) smallDisk(id string, size int) {
+	m.t.Helper()
+	require.NoError(m.t, os.MkdirAll(m.path(id), 0o700))
+	require.NoError(m.t, unix.Mount("tmpfs", m.path(id), "tmpfs", 0, fmt.Sprintf("size=%d", size)))
+	m.t.Cleanup(func() { require.NoError(m.t, unix.Unmount(m.path(id), unix.MNT_DETACH)) })
 }
 
 // traffic is what has crossed each region's WAN cable so far, in bytes.
@@ -124,7 +139,7 @@ func (m *wideMesh) requireInstalled(want []byte) {
 // the cables of the others carry; then again, with a node killed halfway.
 func TestOneCopyCrossesTheWAN(t *testing.T) {
 	const agentsPerRegion = 6
-	m := newWideMesh(t, agentsPerRegion)
+	m := newWideMesh(t, agentsPerRegion, nil)
 	// The nodes' own talk is counted too: it must not be that of a busy second.
 	m.run("settings", "set", "poll.idle=2s", "poll.pending=2s", "poll.downloading=2s", "poll.installing=2s")
 	const size = 20 << 20
