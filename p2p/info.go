@@ -29,9 +29,9 @@ type layout struct {
 	hashes      []byte // of the pieces, one after the other
 }
 
-// pieceLengthFor keeps pieces between 256 KiB and 16 MiB and their count, if
-// it can, at 2048 or less.
-func pieceLengthFor(length int64) int64 {
+// PieceLengthFor is the length of the pieces of a payload, in bytes. It keeps it
+// between 256 KiB and 16 MiB and the count of pieces, if it can, at 2048 or less.
+func PieceLengthFor(length int64) int64 {
 	size := int64(minPieceLength)
 	for size < maxPieceLength && length > goodPieces*size {
 		size *= 2

@@ -39,7 +39,7 @@ func TestMakeTorrentIsCanonical(t *testing.T) {
 
 func TestPieceLengthKeepsTheCountSane(t *testing.T) {
 	for _, length := range []int64{1, 40 << 20, 512 << 20, 512<<20 + 1, 16 << 30, 1 << 40} {
-		size := pieceLengthFor(length)
+		size := PieceLengthFor(length)
 		require.NoError(t, checkDimensions(length, size))
 		if size < maxPieceLength {
 			require.LessOrEqual(t, countPieces(length, size), goodPieces)

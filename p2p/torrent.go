@@ -19,7 +19,7 @@ type Torrent struct {
 // holds no more than a piece's hash state in memory. The same bytes always
 // give the same info hash.
 func MakeTorrent(r io.Reader, length int64) (Torrent, error) {
-	pieceLength := pieceLengthFor(length)
+	pieceLength := PieceLengthFor(length)
 	if err := checkDimensions(length, pieceLength); err != nil {
 		return Torrent{}, fmt.Errorf("make torrent: %w", err)
 	}
