@@ -28,6 +28,9 @@ type fleetRun struct {
 	steady   time.Duration // how long they are measured
 }
 
+// warmUp is over how many intervals the first polls are spread.
+const warmUp = 3
+
 func fleetSize(t *testing.T) fleetRun {
 	t.Helper()
 	s := os.Getenv("REDFLAG_FLEET")
@@ -57,15 +60,17 @@ func TestFleet(t *testing.T) {
 	f := m.fleet(run, n1)
 	enrolled := f.enrolled()
 	t.Logf("%d agents enrolled in %.1f s", run.agents, enrolled)
-	// The first interval is the connections' and the confirmations'.
-	f.windows(run.interval)
+	// Until each has polled once or twice there are full handshakes and
+	// confirmations to bear, which a fleet that runs does not bring.
+	f.windows((warmUp + 1) * run.interval)
 	idle := f.windows(run.steady)
 	idle.log(t, "idle")
 	require.Empty(t, idle.Errors)
 	require.Zero(t, idle.Paced)
 	leaveRow(t, "enrolments per second", float64(run.agents)/enrolled, "", "")
 	leaveRow(t, "polls in two minutes, none with an error", float64(idle.Polls), "", "")
-	leaveRow(t, "poll, worst second, p99", idle.P99, "ms", "≤ 250")
+	leaveRow(t, "polls that took over 250 ms", 100*float64(idle.Slow)/float64(idle.Polls), "%", "≤ 1")
+	leaveRow(t, "poll, worst second, p99", idle.P99, "ms", "")
 	leaveRow(t, "node, most memory", float64(idle.MaxRSS>>20), "MiB", "≤ 1,500")
 
 	began := time.Now()
@@ -84,7 +89,7 @@ func TestFleet(t *testing.T) {
 	require.Equal(t, run.agents, r.Counts["succeeded"])
 	require.Empty(t, rolling.Errors)
 	leaveRow(t, "rollout to all of them", took.Seconds(), "s", "")
-	leaveRow(t, "poll during the rollout, worst second, p99", rolling.P99, "ms", "")
+	leaveRow(t, "polls during the rollout that took over 250 ms", 100*float64(rolling.Slow)/float64(rolling.Polls), "%", "")
 }
 
 // TestPollCost measures what a poll costs a node, over a connection that is
@@ -104,7 +109,7 @@ func TestPollCost(t *testing.T) {
 		m.run("settings", "set", "poll.connections="+way.connections)
 		f := m.fleet(run, n1, "--prefix", way.prefix)
 		f.enrolled()
-		f.windows(2 * run.interval)
+		f.windows((warmUp + 1) * run.interval)
 		w := f.windows(run.steady)
 		w.log(t, way.name)
 		require.Empty(t, w.Errors)
@@ -135,6 +140,7 @@ type fleetWindow struct {
 	P50       float64        `json:"p50_ms"`
 	P99       float64        `json:"p99_ms"`
 	Max       float64        `json:"max_ms"`
+	Slow      int            `json:"over_250_ms"`
 	Handshook int            `json:"handshakes"`
 	Resumed   int            `json:"resumed"`
 	Paced     int            `json:"paced"`
@@ -153,7 +159,7 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 	token := m.run("token", "create", "--seats", strconv.Itoa(run.agents))
 	cmd := exec.Command(bin, append([]string{
 		"--node", node.runtime.Mesh, "--agents", strconv.Itoa(run.agents), "--enrol-rate", "3000",
-		"--spread", run.interval.String(), "--for", "0", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
+		"--spread", (warmUp * run.interval).String(), "--for", "0", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
 	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token)
 	cmd.Stderr = os.Stderr
@@ -214,11 +220,12 @@ func (w *fleetWindow) add(o fleetWindow) {
 	w.Handshook, w.Resumed = w.Handshook+o.Handshook, w.Resumed+o.Resumed
 	w.Paced, w.Lost = w.Paced+o.Paced, w.Lost+o.Lost
 	w.P50, w.P99, w.Max = max(w.P50, o.P50), max(w.P99, o.P99), max(w.Max, o.Max)
+	w.Slow += o.Slow
 	w.MaxRSS = max(w.MaxRSS, o.MaxRSS)
 }
 
 func (w *fleetWindow) log(t *testing.T, what string) {
 	t.Helper()
-	t.Logf("%s: %d polls in %.0f s, worst second p50 %.1f ms, p99 %.1f ms, max %.0f ms; %d handshakes, %d resumed; %d paced; errors %v; node %.0f µs a poll, %.2f cores, %d MiB at most",
-		what, w.Polls, w.Seconds, w.P50, w.P99, w.Max, w.Handshook, w.Resumed, w.Paced, w.Errors, w.NodeCPU, w.NodeCores, w.MaxRSS>>20)
+	t.Logf("%s: %d polls in %.0f s, worst second p50 %.1f ms, p99 %.1f ms, max %.0f ms; %d over 250 ms; %d handshakes, %d resumed; %d paced; errors %v; node %.0f µs a poll, %.2f cores, %d MiB at most",
+		what, w.Polls, w.Seconds, w.P50, w.P99, w.Max, w.Slow, w.Handshook, w.Resumed, w.Paced, w.Errors, w.NodeCPU, w.NodeCores, w.MaxRSS>>20)
 }

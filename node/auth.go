@@ -47,10 +47,7 @@ func (n *Node) asMember(h handler, roles ...pki.Role) handler {
 // checkMember compares the certificate's key with the one that enrolled: a
 // certificate alone does not outlive its member.
 func (n *Node) checkMember(r *http.Request, id pki.Identity) error {
-	keyID, err := pki.KeyID(r.TLS.PeerCertificates[0].PublicKey)
-	if err != nil {
-		return api.Errorf(api.CodeUnauthenticated, "the client certificate's key is of no known kind")
-	}
+	keyID := pki.CertificateKeyID(r.TLS.PeerCertificates[0])
 	var enrolled string
 	if id.Role == pki.RoleAgent {
 		if a, ok := n.state().Agent(id.ID); ok {

@@ -79,7 +79,9 @@ func (n *Node) followCA(cluster state.Cluster) error {
 		}
 		n.log.Info("CA bundle changed", "authorities", len(infos), "stage", string(cluster.CAStage))
 	}
-	n.confirm(state.Confirmation{Node: true, ID: n.cfg.ID, Version: cluster.CAVersion, Issuer: n.creds.Issuer()})
+	node, _ := n.state().Node(n.cfg.ID)
+	n.confirm(state.Confirmation{Version: node.Confirmed, Issuer: node.Issuer},
+		state.Confirmation{Node: true, ID: n.cfg.ID, Version: cluster.CAVersion, Issuer: n.creds.Issuer()})
 	return nil
 }
 

@@ -21,15 +21,14 @@ const (
 
 // tellTrust compares what an agent believes with what it should, and renews its
 // certificate where it asks for that. The caller has proved its key.
-func (n *Node) tellTrust(r *http.Request, id pki.Identity, req *api.PollRequest, resp *api.PollResponse) error {
+func (n *Node) tellTrust(r *http.Request, agent *api.Agent, confirmed state.Confirmation, req *api.PollRequest, resp *api.PollResponse) error {
 	cluster, err := n.founded()
 	if err != nil {
 		return err
 	}
-	agent, _ := n.state().Agent(id.ID)
 	if agent.Machine != "" && req.Trust.Machine != agent.Machine {
-		n.auditEvent(r, "agent "+id.ID, "machine refused", id.ID, "the disk of an agent runs on another machine")
-		return api.Errorf(api.CodeDenied, "agent %s was enrolled on another machine", id.ID).
+		n.auditEvent(r, "agent "+agent.ID, "machine refused", agent.ID, "the disk of an agent runs on another machine")
+		return api.Errorf(api.CodeDenied, "agent %s was enrolled on another machine", agent.ID).
 			WithHint("enrol this machine with a token and a data directory of its own")
 	}
 	news := api.TrustNews{}
@@ -47,19 +46,19 @@ func (n *Node) tellTrust(r *http.Request, id pki.Identity, req *api.PollRequest,
 		if keyID != agent.KeyID {
 			return api.Errorf(api.CodeDenied, "the certificate request is for another key")
 		}
-		if news.Certificate, _, err = n.certify(req.Trust.CSR, pki.RoleAgent, id.ID, id.Region); err != nil {
+		if news.Certificate, _, err = n.certify(req.Trust.CSR, pki.RoleAgent, agent.ID, agent.Region); err != nil {
 			return err
 		}
-		telemetry.For(r.Context(), n.log).Debug("certificate renewed", telemetry.KeyAgent, id.ID)
+		telemetry.For(r.Context(), n.log).Debug("certificate renewed", telemetry.KeyAgent, agent.ID)
 	}
 	if news.AuthoritiesVersion != 0 || news.RevokedVersion != 0 || news.Certificate != nil {
 		resp.Trust = &news
 	}
 	if req.Trust.Authorities == cluster.CAVersion { // anything else confirms nothing, and would fill the log
-		n.confirm(state.Confirmation{ID: id.ID, Version: cluster.CAVersion, Issuer: pki.Issuer(r.TLS.PeerCertificates[0])})
+		n.confirm(confirmed, state.Confirmation{ID: agent.ID, Version: cluster.CAVersion, Issuer: pki.Issuer(r.TLS.PeerCertificates[0])})
 	}
 	for _, i := range req.Incidents {
-		n.auditEvent(r, "agent "+id.ID, "refused: "+i.Class, i.Command, i.Detail+" (from "+i.Node+")")
+		n.auditEvent(r, "agent "+agent.ID, "refused: "+i.Class, i.Command, i.Detail+" (from "+i.Node+")")
 	}
 	return nil
 }
@@ -106,17 +105,9 @@ type confirmations struct {
 	waiting map[string]state.Confirmation
 }
 
-// confirm notes a confirmation that the replicated state does not have yet.
-func (n *Node) confirm(c state.Confirmation) {
-	var version uint64
-	var issuer string
-	if c.Node {
-		node, _ := n.state().Node(c.ID)
-		version, issuer = node.Confirmed, node.Issuer
-	} else {
-		version, issuer = n.state().AgentConfirmed(c.ID)
-	}
-	if version == c.Version && issuer == c.Issuer {
+// confirm notes a confirmation, unless the replicated state has it.
+func (n *Node) confirm(have, c state.Confirmation) {
+	if have.Version == c.Version && have.Issuer == c.Issuer {
 		return
 	}
 	n.confirmed.mu.Lock()

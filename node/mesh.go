@@ -151,11 +151,7 @@ func keyIDOf(conn *tls.Conn) string {
 	if len(certs) == 0 {
 		return ""
 	}
-	id, err := pki.KeyID(certs[0].PublicKey)
-	if err != nil {
-		return ""
-	}
-	return id
+	return pki.CertificateKeyID(certs[0])
 }
 
 // dial opens an authenticated connection to another node.

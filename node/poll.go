@@ -65,13 +65,13 @@ func (n *Node) poll(r *http.Request) (any, error) {
 	defer func() { n.presence.put(seen) }()
 	n.swarms.take(id, req.Swarms, seen.LastPoll)
 	resp := api.PollResponse{Nodes: n.nodesFor(id.Region), Now: seen.LastPoll}
-	if err := n.tellTrust(r, id, &req, &resp); err != nil {
+	self, confirmed, _ := n.state().Member(id.ID)
+	if err := n.tellTrust(r, &self, confirmed, &req, &resp); err != nil {
 		return nil, err
 	}
 	if err := n.takeReports(ctx, id.ID, req.Reports, &resp); err != nil {
 		return nil, err
 	}
-	self, _ := n.state().Agent(id.ID)
 	settings := n.state().SettingsFor(self.Target())
 	due, waiting := n.state().Due(id.ID, req.Held, seen.LastPoll, n.gate(&req, settings, seen.LastPoll), maxCommands)
 	seen.Waiting = waiting

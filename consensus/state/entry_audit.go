@@ -144,7 +144,7 @@ func (t *tx) revokeFounder() *api.Error {
 		return lastAdmin()
 	}
 	c.OperatorTokenHash = nil
-	t.put(keyCluster, c)
+	t.putCluster(c)
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (e ChangeCA) apply(t *tx) []*api.Error {
 	}
 	c.Authorities, c.SealedCAKey, c.SealedNextCAKey = e.Authorities, e.SealedKey, e.SealedNext
 	c.CAStage, c.CAVersion, c.CASince = e.Stage, t.index, t.now
-	t.put(keyCluster, c)
+	t.putCluster(c)
 	return one(nil)
 }
 
@@ -141,6 +141,7 @@ func (t *tx) revoke(keyID string, until time.Time) {
 	}
 	t.put(idKey(keyRevoked, keyID), revocation{KeyID: keyID, At: t.now, Until: until})
 	t.put(keyRevocations, t.index)
+	t.machine.index.revocations = t.index
 }
 
 // revokedFor is longer than any certificate lives.
@@ -159,9 +160,10 @@ func (m *Machine) Revocations() (version uint64, keyIDs []string) {
 }
 
 // RevocationVersion returns the version of the revocation list alone.
-func (m *Machine) RevocationVersion() (version uint64) {
-	m.read(keyRevocations, &version)
-	return version
+func (m *Machine) RevocationVersion() uint64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.index.revocations
 }
 
 // Unconfirmed names up to limit members that have not confirmed a CA bundle, or
@@ -191,11 +193,4 @@ func (m *Machine) Unconfirmed(version uint64, issuer string, limit int) []string
 	}
 	m.fail(it.Close())
 	return out
-}
-
-// AgentConfirmed returns what an agent has confirmed.
-func (m *Machine) AgentConfirmed(id string) (version uint64, issuer string) {
-	var row agentRow
-	m.read(idKey(keyAgent, id), &row)
-	return row.Confirmed, row.Issuer
 }

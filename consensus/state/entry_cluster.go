@@ -34,7 +34,7 @@ func (e InitCluster) apply(t *tx) []*api.Error {
 		}
 		return one(nil)
 	}
-	t.put(keyCluster, Cluster{
+	t.putCluster(Cluster{
 		ID:                e.ClusterID,
 		Authorities:       e.Authorities,
 		SealedCAKey:       e.SealedCAKey,
@@ -44,6 +44,13 @@ func (e InitCluster) apply(t *tx) []*api.Error {
 		CreatedAt:         t.now,
 	})
 	return one(nil)
+}
+
+// putCluster writes what the cluster is founded on to its row and to memory:
+// each poll asks for it.
+func (t *tx) putCluster(c Cluster) {
+	t.put(keyCluster, c)
+	t.machine.index.founded = &c
 }
 
 // founded reports whether c is what e founds.

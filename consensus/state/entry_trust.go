@@ -77,7 +77,7 @@ func (e PutTrust) apply(t *tx) []*api.Error {
 	}
 	c.SealedOnlineKey, c.OnlineKeyPublic = c.SealedNextOnlineKey, c.NextOnlineKeyPublic
 	c.SealedNextOnlineKey, c.NextOnlineKeyPublic = nil, nil
-	t.put(keyCluster, c)
+	t.putCluster(c)
 	return one(nil)
 }
 
@@ -99,7 +99,7 @@ func (e PutOnlineKey) apply(t *tx) []*api.Error {
 		return one(api.Errorf(api.CodeInvalid, "the online key is empty"))
 	}
 	c.SealedNextOnlineKey, c.NextOnlineKeyPublic = e.Sealed, e.Public
-	t.put(keyCluster, c)
+	t.putCluster(c)
 	return one(nil)
 }
 

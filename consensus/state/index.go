@@ -20,7 +20,9 @@ type index struct {
 	byRegion map[string]*roaring.Bitmap
 	byLabel  map[string]*roaring.Bitmap // "key=value"
 
-	settings *settingsIndex
+	settings    *settingsIndex
+	founded     *Cluster // nil before the cluster is; replaced, never changed
+	revocations uint64   // version of the revocation list
 
 	active []*activeRollout // in order of creation
 	byID   map[string]*activeRollout
@@ -118,6 +120,15 @@ func loadIndex(r pebble.Reader) (*index, error) {
 		return nil, err
 	}
 	if err := x.settings.load(r); err != nil {
+		return nil, err
+	}
+	var c Cluster
+	if found, err := getRow(r, keyCluster, &c); err != nil {
+		return nil, err
+	} else if found {
+		x.founded = &c
+	}
+	if _, err := getRow(r, keyRevocations, &x.revocations); err != nil {
 		return nil, err
 	}
 	from, to = kindSpan(keyOrder)

@@ -89,11 +89,15 @@ func (m *Machine) rows(from, to []byte) (*rows, error) {
 	return m.rowsLocked(from, to)
 }
 
-// Cluster returns what the cluster is founded on, if it is.
+// Cluster returns what the cluster is founded on, if it is. Its slices are not
+// to be written to.
 func (m *Machine) Cluster() (Cluster, bool) {
-	var c Cluster
-	ok := m.read(keyCluster, &c)
-	return c, ok
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed || m.index.founded == nil {
+		return Cluster{}, false
+	}
+	return *m.index.founded, true
 }
 
 // Nodes returns the enrolled nodes in order of their ids.
@@ -125,9 +129,15 @@ func (m *Machine) Token(id string) (api.Token, bool) {
 
 // Agent returns an enrolled agent.
 func (m *Machine) Agent(id string) (api.Agent, bool) {
+	a, _, ok := m.Member(id)
+	return a, ok
+}
+
+// Member returns an enrolled agent, and what it has confirmed of the CA bundle.
+func (m *Machine) Member(agentID string) (api.Agent, Confirmation, bool) {
 	var row agentRow
-	ok := m.read(idKey(keyAgent, id), &row)
-	return row.Agent, ok
+	ok := m.read(idKey(keyAgent, agentID), &row)
+	return row.Agent, Confirmation{ID: agentID, Version: row.Confirmed, Issuer: row.Issuer}, ok
 }
 
 // Inventory returns what the last scan of an agent's machine found.

@@ -202,13 +202,18 @@ func (m *Machine) Settings() api.Settings {
 	return api.Settings{Version: row.Version, Values: row.Values}
 }
 
-// SettingsFor returns what all layers together mean for a node or an agent.
+// SettingsFor returns what all layers together mean for a node or an agent. The
+// values are not to be written to.
 func (m *Machine) SettingsFor(t api.SettingsTarget) api.Settings {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	x := m.index.settings
+	layers := x.covering(t)
+	if len(layers) == 1 { // the cluster's alone, for nearly every agent
+		return api.Settings{Version: x.version(), Values: layers[0].row.Values}
+	}
 	best := map[api.SettingKey]api.SettingValue{}
-	for _, l := range x.covering(t) {
+	for _, l := range layers {
 		for k, v := range l.row.Values {
 			now := api.SettingValue{Layer: l.layer, Key: k, Value: v, Change: l.row.Details[k].Change}
 			if have, ok := best[k]; !ok || narrower(have, now) < 0 {

@@ -41,6 +41,7 @@ type Window struct {
 	P50        float64        `json:"p50_ms"`
 	P99        float64        `json:"p99_ms"`
 	Max        float64        `json:"max_ms"`
+	Slow       int            `json:"over_250_ms"` // polls
 	Handshakes int            `json:"handshakes"`
 	Resumed    int            `json:"resumed"`
 	Paced      int            `json:"paced"`
@@ -98,6 +99,10 @@ func kindOf(err error) string {
 	return text
 }
 
+// slow is how long a poll may take; windows that are added up have no common
+// quantile, but a common count of those that took longer.
+const slow = 250 * time.Millisecond
+
 // window prints the figures since the last one.
 func (f *figures) window(p *profile) {
 	f.mu.Lock()
@@ -108,6 +113,11 @@ func (f *figures) window(p *profile) {
 		Seconds: span, Polls: len(f.took), PerSecond: float64(len(f.took)) / span,
 		P50: f.quantile(0.5), P99: f.quantile(0.99), Max: f.quantile(1),
 		Handshakes: f.dialled, Resumed: f.resumed, Paced: f.paced, Lost: f.lost, Errors: f.errors,
+	}
+	for _, took := range f.took {
+		if took > slow {
+			w.Slow++
+		}
 	}
 	for _, n := range f.busiest {
 		w.Busiest = max(w.Busiest, n)
@@ -131,8 +141,8 @@ func (f *figures) quantile(q float64) float64 {
 
 // String is the window in one line.
 func (w Window) String() string {
-	s := fmt.Sprintf("%6.0f polls/s  p50 %.1f ms  p99 %.1f ms  max %.0f ms  %d handshakes, %d resumed  %d paced, %d lost, errors %v",
-		w.PerSecond, w.P50, w.P99, w.Max, w.Handshakes, w.Resumed, w.Paced, w.Lost, w.Errors)
+	s := fmt.Sprintf("%6.0f polls/s  p50 %.1f ms  p99 %.1f ms  max %.0f ms, %d over 250 ms  %d handshakes, %d resumed  %d paced, %d lost, errors %v",
+		w.PerSecond, w.P50, w.P99, w.Max, w.Slow, w.Handshakes, w.Resumed, w.Paced, w.Lost, w.Errors)
 	if w.NodeRSS > 0 {
 		s += fmt.Sprintf("  node: %.0f µs/poll, %.2f cores, %d MiB, at most %d MiB", w.NodeCPU, w.NodeCores, w.NodeRSS>>20, w.NodeMaxRSS>>20)
 	}

@@ -40,6 +40,9 @@ func TestAuthorityRoundTrip(t *testing.T) {
 	require.WithinDuration(t, now.Add(authorityLife), a.cert.NotAfter, time.Second)
 	require.True(t, a.cert.MaxPathLenZero)
 	require.NoError(t, a.cert.CheckSignatureFrom(a.cert))
+	id, err := KeyID(a.PublicKey())
+	require.NoError(t, err)
+	require.Equal(t, id, CertificateKeyID(a.cert))
 
 	other := newAuthorityFor(t, "c1")
 	_, err = ParseAuthority(other.CertificatePEM(), key)

@@ -37,6 +37,13 @@ func NewCSR(key ed25519.PrivateKey) ([]byte, error) {
 	return der, nil
 }
 
+// CertificateKeyID returns the KeyID of a certificate's key, as the CA wrote it
+// down.
+func CertificateKeyID(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
+
 // KeyID returns the SHA-256 of a public key's SubjectPublicKeyInfo, lower-case
 // hex.
 func KeyID(pub crypto.PublicKey) (string, error) {
