@@ -40,7 +40,7 @@ func checkPoolPolicy(value string) error {
 		return CheckID("agent", agent)
 	}
 	if value != PoolNearest && value != PoolLeastLoaded {
-		return Errorf(CodeInvalid, "pool policy %.64q is not known", value).WithHint("use nearest, least_loaded or pinned:AGENT")
+		return Errorf(CodeInvalid, "pool policy %.64q is not known", value).WithHint("use nearest, least_loaded or pinned:ID")
 	}
 	return nil
 }

@@ -27,6 +27,12 @@ func unavailable() *api.Error {
 		WithHint("nothing was changed; try again")
 }
 
+// tooNew says that a node would stop at a change that its version does not know.
+func tooNew() *api.Error {
+	return api.Errorf(api.CodeUnavailable, "a node of the cluster runs a version that does not know this change").
+		WithHint("upgrade the nodes that redflag nodes shows with an older version; nothing was changed")
+}
+
 func indeterminate() *api.Error {
 	return api.Errorf(api.CodeIndeterminate, "the change may or may not have been committed").
 		WithHint("repeat it with the same id")

@@ -25,8 +25,8 @@ const (
 // struct of package state, or a pointer to one.
 //
 // Refusals by the state machine are in the Result, per record. An error means
-// that there is no result: CodeUnavailable when no leader could be found and
-// nothing happened, CodeIndeterminate when the change may have been committed
+// that there is no result: CodeUnavailable when no leader could be found, or a node
+// runs a version that does not know the change, and nothing happened, CodeIndeterminate when the change may have been committed
 // all the same, CodeRateLimited when too much waits to be committed already and
 // nothing happened, CodeTooLarge for a body that no entry can hold, CodeDenied
 // or CodeUnauthenticated when the leader does not let this node in.
@@ -39,7 +39,10 @@ func (c *Cluster) Propose(ctx context.Context, typ state.EntryType, body any) (s
 	defer cancel()
 	result, err := once(ctx)
 	if errors.Is(err, errNotSent) {
-		return c.tryAgain(ctx, once)
+		result, err = c.tryAgain(ctx, once)
+		if api.CodeOf(err) == api.CodeUnavailable && state.LevelOfBody(body) > c.State().Level() {
+			return result, tooNew()
+		}
 	}
 	return result, err
 }
@@ -63,7 +66,7 @@ func (c *Cluster) tryAgain(ctx context.Context, once func(context.Context) (stat
 // proposal encodes a change and returns what tries once to commit it, by the
 // way that its type, its size and the cluster's level allow.
 func (c *Cluster) proposal(typ state.EntryType, body any) (once func(context.Context) (state.Result, error), err error) {
-	if state.Batchable(typ) && c.knows(state.TypeBatch) {
+	if state.Batchable(typ) && c.Knows(state.TypeBatch) {
 		record, err := state.EncodeRecord(typ, body)
 		if err == nil {
 			return func(ctx context.Context) (state.Result, error) { return c.proposeBatched(ctx, record) }, nil
@@ -79,8 +82,8 @@ func (c *Cluster) proposal(typ state.EntryType, body any) (once func(context.Con
 	return func(ctx context.Context) (state.Result, error) { return c.proposeOnce(ctx, entry) }, nil
 }
 
-// knows reports whether every node of the cluster can apply a type of entry.
-func (c *Cluster) knows(typ state.EntryType) bool { return state.LevelOf(typ) <= c.State().Level() }
+// Knows reports whether every node of the cluster can apply a type of entry.
+func (c *Cluster) Knows(typ state.EntryType) bool { return state.LevelOf(typ) <= c.State().Level() }
 
 // proposeOnce returns errNotSent when nothing happened.
 func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, error) {
@@ -108,7 +111,7 @@ func (c *Cluster) proposeOnce(ctx context.Context, entry []byte) (state.Result, 
 // it and the state machine has answered. It calls answered at that moment, even
 // before whoever waits for it can run.
 func (c *Cluster) commit(ctx context.Context, entry []byte, answered func()) (state.Result, error) {
-	if !c.knows(state.TypeOfEntry(entry)) {
+	if state.LevelOfEntry(entry) > c.State().Level() {
 		return state.Result{}, errNotSent // some node would stop at it
 	}
 	state.StampEntry(entry, c.cfg.Now())

@@ -20,6 +20,7 @@ func (n *Node) lead(ctx context.Context) error {
 	var supervision sync.WaitGroup
 	supervision.Go(func() { n.cluster.Supervise(ctx, n.supervision(ctx)) })
 	supervision.Go(func() { n.mindPool(ctx) })
+	supervision.Go(func() { n.mindCoordinators(ctx) })
 	defer supervision.Wait()
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()

@@ -21,6 +21,7 @@ var (
 	descBuild     = desc("build_info", "Always 1; the labels say which node and version this is.", "node", "region", "version")
 	descHealth    = desc("health_check_status", "What a health check says: 0 ok, 1 warn, 2 critical.", "check")
 	descLeader    = desc("raft_leader", "1 on the node that leads, else 0.")
+	descCoord     = desc("region_coordinator", "1 on the node that fetches payloads from other regions for its own, else 0.")
 	descTerm      = desc("raft_term", "Term of the Raft log.")
 	descCommit    = desc("raft_commit_index", "Index up to which the log is known to be committed.")
 	descApplied   = desc("raft_applied_index", "Index up to which the log is part of this node's state.")
@@ -49,7 +50,7 @@ var (
 )
 
 var stateDescs = []*prometheus.Desc{
-	descBuild, descHealth, descLeader, descTerm, descCommit, descApplied, descVoters, descStale, descSlowest,
+	descBuild, descHealth, descLeader, descCoord, descTerm, descCommit, descApplied, descVoters, descStale, descSlowest,
 	descQueued, descCommands, descOldest, descAgents, descPolling, descReadiness, descCap, descWire, descWAN,
 	descPlainSent, descPlainOpen, descPlainSaid, descPlainNo, descSeeding, descMissing, descDiskFree, descFsync, descLogsLost, descLogStore,
 }
@@ -90,6 +91,7 @@ func (n *Node) collectRaft(g gauges) {
 		leads = 1
 	}
 	g.set(descLeader, leads)
+	g.set(descCoord, float64(btoi(n.acting(n.cfg.Region, n.gossip.Members()) == n.cfg.ID)))
 	g.set(descTerm, float64(st.Term))
 	g.set(descCommit, float64(st.CommitIndex))
 	g.set(descApplied, float64(st.AppliedIndex))

@@ -33,6 +33,7 @@ var operations = map[string]operation{
 	"GET /metrics":                               {summary: "Metrics in Prometheus' format", media: "text/plain"},
 	"GET /v1/metrics/updates":                    {summary: "How commands ended, by time", out: api.UpdateMetrics{}, query: []string{"from", "to", "step", "by"}},
 	"GET /v1/nodes":                              {summary: "The nodes", out: []api.Node{}},
+	"GET /v1/regions":                            {summary: "The regions and who coordinates each", out: []api.Region{}},
 	"DELETE /v1/nodes/{id}":                      {summary: "Remove a node for good", query: []string{"stolen"}},
 	"GET /v1/agents":                             {summary: "A page of agents", out: page[api.Agent]{}, query: append(paging, "select")},
 	"GET /v1/agents/{id}":                        {summary: "One agent", out: api.Agent{}},

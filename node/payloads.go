@@ -35,8 +35,8 @@ const (
 var errStalled = errors.New("nothing has come for a while")
 
 // payloads sees to it that this node holds every published payload. Payloads
-// come over the swarm: one node of each region fetches across regions, the
-// others of the region fetch from it.
+// come over the swarm: the coordinator of each region fetches across regions,
+// the others of the region fetch from it.
 type payloads struct {
 	node  *Node
 	swarm *p2p.Swarm
@@ -179,8 +179,8 @@ func whileMoving(giveUp context.CancelCauseFunc) func(api.Transfer) {
 	}
 }
 
-// announce is a node's own tracker: gossip knows the other nodes. The lowest
-// living id of a region fetches across regions; the others wait for it. What
+// announce is a node's own tracker: gossip knows the other nodes. The region's
+// coordinator fetches across regions; the others wait for it. What
 // the region's agents have already needs not cross again.
 func (p *payloads) announce(_ context.Context, infoHash string, left int64) (api.AnnounceResponse, error) {
 	resp := api.AnnounceResponse{Interval: api.Duration(announceInterval), Size: 1}
@@ -192,8 +192,8 @@ func (p *payloads) announce(_ context.Context, infoHash string, left int64) (api
 	origin := p.known[infoHash].OriginNode
 	p.mu.Unlock()
 	members := p.node.gossip.Members()
-	local, fetchers := regionView(members, p.node.cfg.Region, origin)
-	crossing := local[0] == p.node.cfg.ID
+	_, fetchers := regionView(members, p.node.cfg.Region, origin)
+	crossing := p.node.acting(p.node.cfg.Region, members) == p.node.cfg.ID
 	for _, m := range members {
 		if !m.Alive || m.ID == p.node.cfg.ID || (m.Region != p.node.cfg.Region && !crossing) {
 			continue

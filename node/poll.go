@@ -228,13 +228,22 @@ func (n *Node) commandContext(ctx context.Context, commandID string) context.Con
 	return ctx
 }
 
-// nodesFor ranks the living nodes for an agent of region.
+// nodesFor ranks the living nodes for an agent of region. A node that stands in
+// for a region counts as one of it, so that all of its agents find each other
+// there, and one fetches for them all.
 func (n *Node) nodesFor(region string) []api.NodeAddr {
 	var out []api.NodeAddr
-	for _, m := range n.gossip.Members() {
-		if m.Alive {
-			out = append(out, api.NodeAddr{ID: m.ID, Region: m.Region, Addr: m.MeshAddr, Load: m.Load, RTT: api.Duration(m.RTT)})
+	members := n.gossip.Members()
+	standIn := n.standIn(region, members)
+	for _, m := range members {
+		if !m.Alive {
+			continue
 		}
+		a := api.NodeAddr{ID: m.ID, Region: m.Region, Addr: m.MeshAddr, Load: m.Load, RTT: api.Duration(m.RTT)}
+		if m.ID == standIn {
+			a.Region = region
+		}
+		out = append(out, a)
 	}
 	return regions.Rank(out, region, nil)
 }

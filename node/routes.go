@@ -78,6 +78,7 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("GET /metrics", n.showMetrics)
 	operators("GET /v1/metrics/updates", n.updateMetrics)
 	operators("GET /v1/nodes", n.listNodes)
+	operators("GET /v1/regions", n.listRegions)
 	operators("GET /v1/agents", n.listAgents)
 	operators("GET /v1/agent-counts", n.summarizeAgents)
 	operators("GET /v1/agent-readiness", n.summarizeReadiness)

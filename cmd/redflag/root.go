@@ -48,7 +48,7 @@ func newRoot() *cobra.Command {
 	)
 	root.AddCommand(
 		newNodeCommand(), newAgentCommand(), newDemoCommand(),
-		newPublishCommand(), newRolloutCommand(), newSwarmCommand(), newCommandsCommand(), newAgentsCommand(), newPoolsCommand(),
+		newPublishCommand(), newRolloutCommand(), newSwarmCommand(), newCommandsCommand(), newAgentsCommand(), newPoolsCommand(), newRegionsCommand(),
 		newNodesCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newMetricsCommand(), newArtifactsCommand(),
 		newKeysCommand(), newBundleCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
 	)

@@ -63,6 +63,8 @@ const (
 	TypeRevokeOperator EntryType = 46
 
 	TypeLabelAgent EntryType = 70
+
+	TypeAssignCoordinators EntryType = 80
 )
 
 // body is what each type of entry carries. apply validates a record before it
@@ -101,6 +103,8 @@ var bodies = map[EntryType]func([]byte) (body, error){
 	TypeRevokeOperator: decodeAs[RevokeOperator],
 
 	TypeLabelAgent: decodeAs[LabelAgent],
+
+	TypeAssignCoordinators: decodeAs[AssignCoordinators],
 }
 
 // A Batch holds bodies of other types, so it cannot stand in the table that

@@ -11,17 +11,51 @@ import (
 // level once each of its nodes has announced it, for a node stops at an entry
 // that it does not know. The first release is level 1, its types are those
 // that levels does not list.
-const Level = 3
+const Level = 4
 
 // levelUpdates is the level from which on ended commands are counted: a node
 // of an older version would not, and the states would differ.
 const levelUpdates = 3
 
-var levels = map[EntryType]int{TypeBatch: 2}
+// levelRoles is the level from which on metadata may be of delegated roles: a
+// node of an older version would overlook the fields that say so.
+const levelRoles = 4
+
+var levels = map[EntryType]int{TypeBatch: 2, TypeLabelAgent: 4, TypeAssignCoordinators: 4}
+
+// newer is a body whose fields may need a higher level than its type.
+type newer interface{ level() int }
 
 // LevelOf returns the level that a cluster must have before an entry of a type
 // may be proposed.
 func LevelOf(typ EntryType) int { return max(levels[typ], 1) }
+
+// LevelOfBody returns the level that a cluster must have before a body, a
+// struct of this package or a pointer to one, may be proposed.
+func LevelOfBody(value any) int {
+	level := 1
+	if b, ok := value.(body); ok {
+		level = LevelOf(b.entryType())
+	}
+	if b, ok := value.(newer); ok {
+		level = max(level, b.level())
+	}
+	return level
+}
+
+// LevelOfEntry is LevelOfBody for an encoded entry.
+func LevelOfEntry(entry []byte) int {
+	switch typ := TypeOfEntry(entry); typ {
+	case TypePutTrust, TypePublishArtifact: // rare, and fields of theirs are newer than they are
+		_, b, err := decodeEntry(entry)
+		if err != nil {
+			return LevelOf(typ) // Apply refuses it
+		}
+		return LevelOfBody(b)
+	default:
+		return LevelOf(typ)
+	}
+}
 
 // Announce says which level of entries a node knows. The level of the cluster
 // rises when all of its nodes know a higher one, and never falls: a node that

@@ -23,6 +23,13 @@ type PublishArtifact struct {
 
 func (PublishArtifact) entryType() EntryType { return TypePublishArtifact }
 
+func (e PublishArtifact) level() int {
+	if e.Role != "" {
+		return levelRoles
+	}
+	return 1
+}
+
 func (e PublishArtifact) apply(t *tx) []*api.Error { return one(e.publish(t)) }
 
 func (e PublishArtifact) publish(t *tx) *api.Error {

@@ -117,6 +117,7 @@ func (e RemoveNode) apply(t *tx) []*api.Error {
 	}
 	t.delete(key)
 	t.revoke(n.KeyID, time.Time{})
+	t.dismiss(e.ID)
 	levels := t.levels()
 	delete(levels.Nodes, e.ID)
 	t.putLevels(levels)

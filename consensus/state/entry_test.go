@@ -67,6 +67,8 @@ func samples() []body {
 		token("t2", api.TokenAgent, 1, nil),
 		enrol("a2", "us", "t2", map[string]string{"floor": "2"}),
 		LabelAgent{AgentID: "a2", Set: map[string]string{"role": "till"}, Remove: []string{"floor"}},
+		PutNode{Node: api.Node{ID: "n2", Region: "eu", MeshAddr: "n2:7421", KeyID: hexDigest("n2")}},
+		AssignCoordinators{Leases: []CoordinatorLease{{Region: "eu", Node: "n2", For: 15 * time.Second, HandOver: true}}},
 	}
 }
 

@@ -45,6 +45,13 @@ type PutTrust struct {
 
 func (PutTrust) entryType() EntryType { return TypePutTrust }
 
+func (e PutTrust) level() int {
+	if len(e.Roles) > 0 {
+		return levelRoles
+	}
+	return 1
+}
+
 func (e PutTrust) apply(t *tx) []*api.Error {
 	var files []roleFile
 	add := func(role string, m *Metadata) {

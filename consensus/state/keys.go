@@ -33,6 +33,7 @@ const (
 	keyAudit           = 0x41 // sequence number
 	keyOperator        = 0x42 // operator id
 	keyInventory       = 0x5F // agent id
+	keyCoordinator     = 0x50 // region: who coordinates it
 )
 
 var (

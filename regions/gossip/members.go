@@ -79,10 +79,10 @@ func (m *members) NotifyLeave(n *memberlist.Node) {
 		e.Alive, e.gone = false, time.Now()
 		m.byID[n.Name] = e
 	}
-	m.places.forget(n.Name)
 }
 
 // list drops the dead at the age at which memberlist does, which tells nobody.
+// Until then their place is known: who is near a region without living nodes?
 func (m *members) list() []Member {
 	far := m.places.distances("")
 	m.mu.Lock()
@@ -91,6 +91,7 @@ func (m *members) list() []Member {
 	for id, e := range m.byID {
 		if !e.Alive && time.Since(e.gone) > m.forget {
 			delete(m.byID, id)
+			m.places.forget(id)
 			continue
 		}
 		e.RTT, e.Gone = far[id], e.gone
