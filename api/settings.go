@@ -188,7 +188,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingRemoveDeadAfter, Type: SettingDuration, Default: "0s", Min: "0s", Max: "8760h", Scope: ScopeCluster, Description: "how long a node may be dead before it is removed from the cluster; 0s for never"},
 	{Key: SettingMinVoters, Type: SettingInt, Default: "3", Min: "1", Max: "9", Scope: ScopeCluster, Description: "voters that such a removal must leave"},
 	{Key: SettingCertificateLife, Type: SettingDuration, Default: "168h", Min: "10s", Max: "8784h", Scope: ScopeCluster, Description: "life of a node's or an agent's certificate; it is renewed at two thirds"},
-}, slices.Concat(healthSpecs(), poolSpecs, regionSpecs)...))
+}, slices.Concat(healthSpecs(), poolSpecs, regionSpecs, otlpSpecs)...))
 
 const unitOfSchedule = "hours, such as mon-fri 08:00-18:00 Europe/Berlin down=2mbit up=1mbit"
 

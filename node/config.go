@@ -54,6 +54,10 @@ type Config struct {
 	// LogOutput is what Logger writes to, so that this node's lines are found
 	// with all others. Without it they stay where Logger writes them.
 	LogOutput *telemetry.Output
+	// OTLPHeaders is a file of "Name: value" lines that go with each request to
+	// the OpenTelemetry collector, and that only its owner may read. OTLPCA is a
+	// PEM file of the CAs that vouch for it, instead of the system's.
+	OTLPHeaders, OTLPCA string
 	// Clock is what health checks go by, time.Now by default.
 	Clock func() time.Time
 	// Logger is the root logger of the process.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"net/http"
 	"time"
 
@@ -219,7 +220,9 @@ func (n *Node) revokeToken(r *http.Request) (any, error) {
 // propose replicates one change and returns once it is committed and applied
 // here. The first record's error is the caller's error.
 func (n *Node) propose(ctx context.Context, typ state.EntryType, entry any) (state.Result, error) {
+	began := time.Now()
 	res, err := n.cluster.Propose(ctx, typ, entry)
+	n.traceApply(ctx, began, entry, res.Index, errors.Join(err, res.Err()))
 	if err != nil {
 		return res, err
 	}

@@ -81,6 +81,7 @@ func (n *Node) keepOwnLog(ctx context.Context) error {
 		if err == nil && len(lines) > 0 {
 			split := bytes.Split(bytes.TrimSuffix(lines, []byte("\n")), []byte("\n"))
 			if err = n.logs.store.Add(ctx, logstore.Batch{Source: n.cfg.ID, Spool: n.logs.spool.ID(), First: first, Lines: split}); err == nil {
+				n.export.Lines(serviceNode, n.cfg.ID, split)
 				err = n.logs.spool.Ack(first + uint64(len(split)) - 1)
 			}
 		}
@@ -147,6 +148,7 @@ func (n *Node) takeLogs(r *http.Request) (any, error) {
 	if err := n.logs.store.Add(r.Context(), logstore.Batch{Source: id.ID, Spool: q.Get("spool"), First: first, Lines: lines}); err != nil {
 		return nil, err
 	}
+	n.export.Lines(serviceAgent, id.ID, lines)
 	return api.LogAck{Acked: first + uint64(count) - 1}, nil
 }
 

@@ -27,6 +27,7 @@ import (
 	"redflag/ratelimit"
 	"redflag/regions/gossip"
 	"redflag/telemetry"
+	"redflag/telemetry/otlp"
 	"redflag/trust/pki"
 )
 
@@ -78,6 +79,7 @@ type Node struct {
 	auditQueue               auditQueue
 	auditEvents              eventRates
 	sessions                 *pki.Sessions
+	export                   *otlp.Exporter
 }
 
 // New returns a node that does nothing until Run.
@@ -97,6 +99,9 @@ func New(cfg Config) (*Node, error) {
 		metrics:     newMetrics(),
 	}
 	n.plain = n.newPlainMode()
+	if err := n.openExport(); err != nil {
+		return nil, err
+	}
 	return n, nil
 }
 
@@ -330,6 +335,7 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 	g.Go(func() error { return n.keepIdentity(ctx) })
 	g.Go(func() error { return n.proposeConfirmations(ctx) })
 	g.Go(func() error { return n.writeAudit(ctx) })
+	g.Go(func() error { return n.export.Run(ctx) })
 	g.Go(func() error { return n.countOutcomes(ctx) })
 	g.Go(func() error {
 		if err := n.cluster.RunOnLeader(ctx, n.lead); ctx.Err() == nil {

@@ -171,6 +171,11 @@ func (n *Node) takeReports(ctx context.Context, agentID string, reports []api.Re
 			log = log.With("failure", rep.Failure.String())
 		}
 		log.Info("report committed")
+		if rep.State.Terminal() {
+			if c, ok := n.state().Command(rep.CommandID); ok {
+				n.traceCommand(&c)
+			}
+		}
 		resp.Accepted = append(resp.Accepted, rep.ID)
 	}
 	return nil

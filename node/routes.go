@@ -72,7 +72,7 @@ func (n *Node) apiRoutes() http.Handler {
 	mux.Handle("GET /v1/openapi.json", n.serve(maxSmallBody, n.openapi))
 	mux.Handle("GET /v1/health", n.serve(maxSmallBody, n.ownHealth))
 
-	operators := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asOperator(h))) }
+	operators := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.traced(n.asOperator(h)))) }
 	operators("GET /v1/cluster/health", n.clusterHealth)
 	operators("GET /v1/logs", n.findLogs)
 	operators("GET /metrics", n.showMetrics)
@@ -111,7 +111,7 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("GET /v1/operators/self", n.whoami)
 
 	// What changes who is trusted, or what everybody runs under, is for admins.
-	admins := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.asAdmin(h))) }
+	admins := func(pattern string, h handler) { mux.Handle(pattern, n.serve(api.MaxBody, n.traced(n.asAdmin(h)))) }
 	admins("DELETE /v1/nodes/{id}", n.removeNode)
 	admins("POST /v1/agents/{id}/revoke", n.revokeAgent)
 	admins("PATCH /v1/agents/{id}/labels", n.labelAgent)

@@ -61,6 +61,8 @@ port, without TLS. redflag artifacts torrent makes the file that they need.`,
 	f.BoolVar(&cfg.NonVoter, "non-voter", false, "hold the state and answer polls without a vote: for regions far from the voters")
 	f.StringVar(&cfg.Network, "network", d.Network, "what lies between the nodes: lan (timeouts of 1s) or wan (3s, for round trips up to 300ms)")
 	f.DurationVar(&cfg.RaftTimeout, "raft-timeout", 0, "heartbeat and election timeout instead of what --network says: ten times the largest round trip between voters")
+	f.StringVar(&cfg.OTLPHeaders, "otlp-headers", "", "file with headers for the collector of otlp.endpoint, one a line, that only its owner may read")
+	f.StringVar(&cfg.OTLPCA, "otlp-ca", "", "PEM file of the CAs that vouch for that collector (default: the system's)")
 	f.BoolVar(&cfg.Debug, "debug", false, "debug logs, whatever the cluster's debug setting says")
 	return cmd
 }
