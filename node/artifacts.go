@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -135,7 +136,19 @@ func (n *Node) sweepUploads(now time.Time) {
 	}
 }
 
-func (n *Node) listArtifacts(*http.Request) (any, error) { return n.state().Artifacts(), nil }
+// listArtifacts pages by name and version.
+func (n *Node) listArtifacts(r *http.Request) (any, error) {
+	limit, err := pageLimit(r)
+	if err != nil {
+		return nil, err
+	}
+	after := r.URL.Query().Get("after")
+	name, version, ok := strings.Cut(after, "/")
+	if after != "" && (!ok || !api.ValidID(name) || !api.ValidID(version)) {
+		return nil, notACursor(after)
+	}
+	return newPage(n.state().ArtifactsAfter(name, version, limit), limit, func(a api.Artifact) string { return a.Name + "/" + a.Version }), nil
+}
 
 // publish makes an uploaded payload an artifact: the targets metadata that
 // names it is checked against the root, snapshot and timestamp are signed,

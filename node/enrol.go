@@ -167,7 +167,13 @@ func (n *Node) certify(csr []byte, role pki.Role, id, region string) ([]byte, st
 	return cert, cluster, err
 }
 
-func (n *Node) listTokens(*http.Request) (any, error) { return n.state().Tokens(), nil }
+func (n *Node) listTokens(r *http.Request) (any, error) {
+	limit, err := pageLimit(r)
+	if err != nil {
+		return nil, err
+	}
+	return newPage(n.state().TokensAfter(r.URL.Query().Get("after"), limit), limit, func(t api.Token) string { return t.ID }), nil
+}
 
 func (n *Node) createToken(r *http.Request) (any, error) {
 	var req api.CreateTokenRequest

@@ -126,11 +126,34 @@ func (n *Node) poolTasks() []api.PoolTask {
 		}
 		out = append(out, *t)
 	}
-	slices.SortFunc(out, func(a, b api.PoolTask) int { return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(out, newerTask)
 	return out
 }
 
-func (n *Node) listPoolTasks(*http.Request) (any, error) { return n.poolTasks(), nil }
+func newerTask(a, b api.PoolTask) int {
+	return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+}
+
+// listPoolTasks pages by when a task was created, and by its id.
+func (n *Node) listPoolTasks(r *http.Request) (any, error) {
+	limit, err := pageLimit(r)
+	if err != nil {
+		return nil, err
+	}
+	tasks := n.poolTasks()
+	if after := r.URL.Query().Get("after"); after != "" {
+		at, id, _ := strings.Cut(after, "/")
+		created, err := time.Parse(time.RFC3339Nano, at)
+		if err != nil || !api.ValidID(id) {
+			return nil, notACursor(after)
+		}
+		last := api.PoolTask{ID: id, CreatedAt: created}
+		tasks = slices.DeleteFunc(tasks, func(t api.PoolTask) bool { return newerTask(t, last) <= 0 })
+	}
+	return newPage(tasks[:min(limit, len(tasks))], limit, func(t api.PoolTask) string {
+		return t.CreatedAt.UTC().Format(time.RFC3339Nano) + "/" + t.ID
+	}), nil
+}
 
 func (n *Node) poolTask(id string) (api.PoolTask, bool) {
 	for _, t := range n.poolTasks() {

@@ -16,7 +16,30 @@ const (
 	maxPage     = 1000
 )
 
-func (n *Node) listRollouts(*http.Request) (any, error) { return n.state().Rollouts(), nil }
+// listRollouts pages by the place in the log of a rollout's creation: what is
+// created meanwhile stands before the first page and moves nothing.
+func (n *Node) listRollouts(r *http.Request) (any, error) {
+	limit, err := pageLimit(r)
+	if err != nil {
+		return nil, err
+	}
+	before := uint64(0)
+	if after := r.URL.Query().Get("after"); after != "" {
+		if before, err = strconv.ParseUint(after, 10, 64); err != nil || before == 0 {
+			return nil, notACursor(after)
+		}
+	}
+	items, next := n.state().RolloutsBefore(before, limit)
+	p := page[api.Rollout]{Items: append([]api.Rollout{}, items...)}
+	if next > 0 {
+		p.Next = strconv.FormatUint(next, 10)
+	}
+	return p, nil
+}
+
+func notACursor(after string) error {
+	return api.Errorf(api.CodeInvalid, "cursor %.64q is not one of this listing", after).WithHint("use the next of the page before")
+}
 
 func (n *Node) createRollout(r *http.Request) (any, error) {
 	var req api.CreateRolloutRequest

@@ -175,8 +175,8 @@ func (p *Publisher) Import(ctx context.Context, r io.Reader, pin string) ([]api.
 }
 
 func (p *Publisher) importOne(ctx context.Context, t trust.Target, body io.Reader) (api.Artifact, error) {
-	var have []api.Artifact
-	if err := p.Client.Do(ctx, http.MethodGet, "/v1/artifacts", nil, &have); err != nil {
+	have, err := api.List[api.Artifact](ctx, p.Client, "/v1/artifacts", nil, 0)
+	if err != nil {
 		return api.Artifact{}, err
 	}
 	for _, a := range have {

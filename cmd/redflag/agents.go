@@ -28,7 +28,7 @@ func newAgentsCommand() *cobra.Command {
 			if len(args) == 1 {
 				return showAgent(cmd, client, args[0], false)
 			}
-			agents, err := listAll[api.Agent](cmd.Context(), client, "/v1/agents", url.Values{"select": selectors})
+			agents, err := api.List[api.Agent](cmd.Context(), client, "/v1/agents", url.Values{"select": selectors}, 0)
 			if err != nil {
 				return err
 			}

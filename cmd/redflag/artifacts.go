@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -94,9 +93,8 @@ func artifacts(cmd *cobra.Command) ([]api.Artifact, error) {
 	return allArtifacts(cmd.Context(), client)
 }
 
-func allArtifacts(ctx context.Context, client *api.Client) (all []api.Artifact, err error) {
-	err = client.Do(ctx, http.MethodGet, "/v1/artifacts", nil, &all)
-	return all, err
+func allArtifacts(ctx context.Context, client *api.Client) ([]api.Artifact, error) {
+	return api.List[api.Artifact](ctx, client, "/v1/artifacts", nil, 0)
 }
 
 func findArtifact(cmd *cobra.Command, name, version string) (api.Artifact, error) {

@@ -26,7 +26,7 @@ func newAuditCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			records, err := listAll[api.AuditRecord](cmd.Context(), client, "/v1/audit", url.Values{})
+			records, err := api.List[api.AuditRecord](cmd.Context(), client, "/v1/audit", url.Values{}, 0)
 			if err != nil {
 				return err
 			}

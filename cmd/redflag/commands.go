@@ -100,7 +100,7 @@ func (f *commandFilter) list(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	commands, err := listSome[api.Command](cmd.Context(), client, "/v1/commands", query, f.limit)
+	commands, err := api.List[api.Command](cmd.Context(), client, "/v1/commands", query, f.limit)
 	if err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 
 // polling returns the agents that some node has heard of.
 func (d *demo) polling(ctx context.Context) (map[string]api.Agent, error) {
-	agents, err := listAll[api.Agent](ctx, d.client, "/v1/agents", map[string][]string{})
+	agents, err := api.List[api.Agent](ctx, d.client, "/v1/agents", map[string][]string{}, 0)
 	seen := map[string]api.Agent{}
 	for _, a := range agents {
 		if a.Presence != nil {

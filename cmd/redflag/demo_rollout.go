@@ -114,7 +114,7 @@ func (d *demo) makeTrouble(ctx context.Context, r api.Rollout, s *summary) error
 	if s.AgentKilled || !s.LeaderKilled {
 		return nil
 	}
-	commands, err := listAll[api.Command](ctx, d.client, "/v1/commands", map[string][]string{"rollout": {"demo"}, "state": {string(api.StateRunning)}})
+	commands, err := api.List[api.Command](ctx, d.client, "/v1/commands", map[string][]string{"rollout": {"demo"}, "state": {string(api.StateRunning)}}, 0)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (d *demo) process(id string) *process {
 
 // count believes nobody: it hashes what each agent has installed.
 func (d *demo) count(ctx context.Context, r api.Rollout, a api.Artifact, s *summary) error {
-	commands, err := listAll[api.Command](ctx, d.client, "/v1/commands", map[string][]string{"rollout": {r.ID}})
+	commands, err := api.List[api.Command](ctx, d.client, "/v1/commands", map[string][]string{"rollout": {r.ID}}, 0)
 	if err != nil {
 		return err
 	}

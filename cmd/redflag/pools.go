@@ -113,8 +113,8 @@ func newPoolsTasks() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var tasks []api.PoolTask
-			if err := client.Do(cmd.Context(), http.MethodGet, "/v1/pool/tasks", nil, &tasks); err != nil {
+			tasks, err := api.List[api.PoolTask](cmd.Context(), client, "/v1/pool/tasks", nil, 0)
+			if err != nil {
 				return err
 			}
 			if wantsJSON(cmd) {

@@ -161,8 +161,8 @@ func newRolloutList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var rollouts []api.Rollout
-			if err := client.Do(cmd.Context(), http.MethodGet, "/v1/rollouts", nil, &rollouts); err != nil {
+			rollouts, err := api.List[api.Rollout](cmd.Context(), client, "/v1/rollouts", nil, 0)
+			if err != nil {
 				return err
 			}
 			if wantsJSON(cmd) {

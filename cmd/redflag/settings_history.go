@@ -84,7 +84,7 @@ func newSettingsHistory() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			records, err := listAll[api.SettingsRecord](cmd.Context(), client, "/v1/settings/history", url.Values{})
+			records, err := api.List[api.SettingsRecord](cmd.Context(), client, "/v1/settings/history", url.Values{}, 0)
 			if err != nil {
 				return err
 			}

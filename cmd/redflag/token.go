@@ -121,8 +121,8 @@ func newTokenList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var tokens []api.Token
-			if err := client.Do(cmd.Context(), http.MethodGet, "/v1/tokens", nil, &tokens); err != nil {
+			tokens, err := api.List[api.Token](cmd.Context(), client, "/v1/tokens", nil, 0)
+			if err != nil {
 				return err
 			}
 			if wantsJSON(cmd) {

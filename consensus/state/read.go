@@ -56,6 +56,27 @@ func readAll[T any](m *Machine, kind byte) []T {
 	return out
 }
 
+// readAfter returns up to limit rows of a kind, those after a key.
+func readAfter[T any](m *Machine, kind byte, after []byte, limit int) []T {
+	limit = page(limit)
+	_, to := kindSpan(kind)
+	it, err := m.rows(append(slices.Clone(after), 0), to)
+	if err != nil {
+		return nil
+	}
+	var out []T
+	for ok := it.First(); ok && len(out) < limit; ok = it.Next() {
+		var v T
+		if err := unmarshal(it.Value(), &v); err != nil {
+			m.fail(err)
+			break
+		}
+		out = append(out, v)
+	}
+	m.fail(it.Close())
+	return out
+}
+
 // rows iterates over rows as they were at one moment, while entries are applied
 // and even while the whole state is replaced. Machine.Close waits for its Close.
 type rows struct {
@@ -113,6 +134,16 @@ func (m *Machine) Node(id string) (api.Node, bool) {
 // Tokens returns the registration tokens in order of their ids.
 func (m *Machine) Tokens() []api.Token {
 	rows := readAll[tokenRow](m, keyToken)
+	out := make([]api.Token, len(rows))
+	for i, r := range rows {
+		out[i] = r.Token
+	}
+	return out
+}
+
+// TokensAfter returns up to limit of them, those after an id.
+func (m *Machine) TokensAfter(id string, limit int) []api.Token {
+	rows := readAfter[tokenRow](m, keyToken, idKey(keyToken, id), limit)
 	out := make([]api.Token, len(rows))
 	for i, r := range rows {
 		out[i] = r.Token
@@ -216,6 +247,16 @@ func (m *Machine) Artifact(name, version string) (api.Artifact, bool) {
 
 // Artifacts returns the published versions in order of name and version.
 func (m *Machine) Artifacts() []api.Artifact { return readAll[api.Artifact](m, keyArtifact) }
+
+// ArtifactsAfter returns up to limit of them, those after a name and version;
+// both empty for the first.
+func (m *Machine) ArtifactsAfter(name, version string, limit int) []api.Artifact {
+	after := []byte{keyArtifact}
+	if name != "" {
+		after = artifactKey(name, version)
+	}
+	return readAfter[api.Artifact](m, keyArtifact, after, limit)
+}
 
 // TrustFile returns a file of the TUF repository by its name, such as
 // "3.root.json" or "timestamp.json".

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -25,6 +26,35 @@ func (m *Machine) Rollouts() []api.Rollout {
 		}
 	}
 	return out
+}
+
+// RolloutsBefore returns up to limit rollouts that were created before a log
+// index, 0 for the newest, the newest first, and where the next ones begin: 0
+// for nowhere.
+func (m *Machine) RolloutsBefore(index uint64, limit int) (out []api.Rollout, next uint64) {
+	limit = page(limit)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	from, to := kindSpan(keyOrder)
+	if index > 0 {
+		to = orderKey(index)
+	}
+	it, err := m.rowsLocked(from, to)
+	if err != nil {
+		return nil, 0
+	}
+	defer func() { m.fail(it.Close()) }()
+	at := uint64(0)
+	for ok := it.Last(); ok; ok = it.Prev() {
+		if len(out) == limit {
+			return out, at
+		}
+		at = binary.BigEndian.Uint64(it.Key()[1:])
+		if r, ok := m.rolloutLocked(string(it.Value())); ok {
+			out = append(out, r)
+		}
+	}
+	return out, 0
 }
 
 // rolloutIDsLocked returns the ids of all rollouts, the newest first.

@@ -287,3 +287,23 @@ func TestListings(t *testing.T) {
 	require.Equal(t, []string{"a2", "a3"}, []string{agents[0].ID, agents[1].ID})
 	require.Len(t, r.Agents("", 0, func(a *api.Agent) bool { return a.Region == "us" }), 1)
 }
+
+func TestRolloutsBefore(t *testing.T) {
+	r := newRig(t)
+	r.must(token("t1", api.TokenAgent, 1, nil), enrol("a1", "eu", "t1", nil))
+	for _, id := range []string{"r1", "r2", "r3"} {
+		r.must(CreateRollout{ID: id, Kind: api.KindScan, Selector: api.Selector{All: true}})
+	}
+	first, next := r.RolloutsBefore(0, 2)
+	require.Equal(t, []string{"r3", "r2"}, []string{first[0].ID, first[1].ID})
+	r.must(CreateRollout{ID: "r4", Kind: api.KindScan, Selector: api.Selector{All: true}})
+	rest, end := r.RolloutsBefore(next, 2)
+	require.Len(t, rest, 1)
+	require.Equal(t, "r1", rest[0].ID)
+	require.Zero(t, end)
+	all, end := r.RolloutsBefore(0, 4)
+	require.Len(t, all, 4)
+	require.Zero(t, end, "a last page that is full has no next")
+	none, _ := r.RolloutsBefore(1, 2)
+	require.Empty(t, none)
+}

@@ -23,6 +23,23 @@ function query<R>(path: string, every = 5000, enabled = true) {
   });
 }
 
+/** all follows the cursor of a listing to its end. */
+function all<R>(path: string, every = 5000) {
+  return queryOptions({
+    queryKey: path.split('/').filter((s) => s !== '' && s !== 'v1'),
+    queryFn: async ({ signal }) => {
+      const items: R[] = [];
+      for (let after: string | undefined = ''; after !== undefined;) {
+        const page: T.Page<R> = await get<T.Page<R>>(`${path}${search({ after, limit: 1000 })}`, signal);
+        items.push(...page.items);
+        after = page.next === '' ? undefined : page.next;
+      }
+      return items;
+    },
+    meta: { every },
+  });
+}
+
 /** A listing keeps its old rows while the next ones are on their way. */
 function list<R>(path: string, every = 5000, enabled = true) {
   return { ...query<R>(path, every, enabled), placeholderData: keepPreviousData };
@@ -38,8 +55,8 @@ export const queries = {
   agentSummary: (select: string[], enabled = true) =>
     list<T.AgentSummary>(`/v1/agent-counts${search({ select })}`, 5000, enabled),
   agent: (id: string) => query<T.Agent>(`/v1/agents/${enc(id)}`, 3000),
-  artifacts: () => query<T.Artifact[] | null>('/v1/artifacts', 15_000),
-  rollouts: () => query<T.Rollout[] | null>('/v1/rollouts', 4000),
+  artifacts: () => all<T.Artifact>('/v1/artifacts', 15_000),
+  rollouts: () => all<T.Rollout>('/v1/rollouts', 4000),
   rollout: (id: string) => query<T.Rollout>(`/v1/rollouts/${enc(id)}`, 1500),
   commands: (f: CommandFilter) => list<T.Page<T.Command>>(`/v1/commands${search({ ...f })}`, 3000),
   swarm: (rollout: string) => query<T.Swarm>(`/v1/rollouts/${enc(rollout)}/swarm`, 2000),
@@ -51,7 +68,7 @@ export const queries = {
   audit: (after = '') => list<T.Page<T.AuditRecord>>(`/v1/audit${search({ after, limit: 50 })}`, 10_000),
   operators: () => query<T.OperatorInfo[] | null>('/v1/operators', 10_000),
   ca: () => query<T.CAStatus>('/v1/ca', 15_000),
-  tokens: () => query<T.Token[] | null>('/v1/tokens', 10_000),
+  tokens: () => all<T.Token>('/v1/tokens', 10_000),
   tuf: (file: string) => ({ ...query<T.TufMetadata>(`/v1/tuf/${file}`, 60_000, !file.startsWith('0.')) }),
   tufRoot: (version: number) => query<T.TufRoot>(`/v1/tuf/${version}.root.json`, 60_000),
   logs: (q: { correlation?: string; grep?: string; since?: string; level?: string; agent?: string; node?: string; after?: string }) =>
