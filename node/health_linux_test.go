@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"redflag/api"
 	"redflag/telemetry/logstore"
+	"redflag/trust/pki"
 )
 
 // mount puts a small file system of its own on dir, for as long as r runs.
@@ -93,5 +95,41 @@ func TestHealthSeesAFullDisk(t *testing.T) {
 	require.False(t, r.node.health().Serving)
 	require.NoError(t, os.Remove(filler))
 	r.becomes("disk", api.StatusOK)
+	require.True(t, r.node.health().Serving)
+}
+
+// A certificate that really ends, since the disk of the identity is full and the
+// next one cannot be kept; with room again the node renews it by itself.
+func TestHealthSeesACertificateThatCannotBeRenewed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	identity := filepath.Join(dir, "identity")
+	ends := mount(t, identity, "1m")
+	r := startWith(t, func(c *Config) { c.DataDir = dir })
+	ends(r)
+	r.becomes("certificates", api.StatusOK)
+	r.set(map[api.SettingKey]string{api.SettingCertificateLife: "10s"}) // the next one's
+	csr, err := r.node.creds.CSR()
+	require.NoError(t, err)
+	cert, _, err := r.node.certify(csr, pki.RoleNode, r.node.cfg.ID, r.node.cfg.Region)
+	require.NoError(t, err)
+	require.NoError(t, r.node.creds.Renew(cert, nil))
+	stranger := func() error {
+		c := r.stranger()
+		return c.Do(t.Context(), http.MethodGet, "/v1/health", nil, nil)
+	}
+	require.NoError(t, stranger())
+
+	free, _, err := diskSpace(identity)
+	require.NoError(t, err)
+	filler := filepath.Join(identity, "filler")
+	require.NoError(t, os.WriteFile(filler, make([]byte, free), 0o600))
+	c := r.becomes("certificates", api.StatusCritical)
+	require.Contains(t, c.Detail, "this node's certificate expired on")
+	require.ErrorContains(t, stranger(), "expired", "nobody speaks to it any more")
+
+	require.NoError(t, os.Remove(filler))
+	r.becomes("certificates", api.StatusOK)
+	require.True(t, eventually(func() bool { return stranger() == nil }), "it has a certificate again")
 	require.True(t, r.node.health().Serving)
 }
