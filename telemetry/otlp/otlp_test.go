@@ -67,8 +67,8 @@ func startExporter(t *testing.T, change func(*Config, *httptest.Server)) *rig {
 }
 
 func (r *rig) say(text string) {
-	r.Lines("redflag-agent", "kiosk", [][]byte{[]byte(fmt.Sprintf(
-		`{"@timestamp":"2026-03-01T12:00:00.000001Z","@level":"warn","@message":%q,"correlation_id":%q,"n":7,"list":[1]}`, text, trace))})
+	r.Lines("redflag-agent", "kiosk", [][]byte{fmt.Appendf(nil,
+		`{"@timestamp":"2026-03-01T12:00:00.000001Z","@level":"warn","@message":%q,"correlation_id":%q,"n":7,"list":[1]}`, text, trace)})
 }
 
 func (r *rig) heard(text string) []otlptest.Line {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -69,7 +70,7 @@ func (e *Exporter) post(ctx context.Context, t Target, s Signal, m proto.Message
 	req.Header.Set("Content-Encoding", "gzip")
 	resp, err := e.http.Do(req)
 	if err != nil {
-		if u, ok := err.(*url.Error); ok { //nolint:errorlint // Client.Do documents this type
+		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
 		return 0, &sendError{reason: err.Error(), again: true}
