@@ -16,7 +16,6 @@ import (
 
 	"redflag/api"
 	"redflag/p2p"
-	"redflag/telemetry"
 	"redflag/trust"
 	"redflag/trust/pki"
 )
@@ -92,12 +91,7 @@ func (s *swarm) resume(ctx context.Context, installed []string) error {
 	if err != nil {
 		return err
 	}
-	for _, hash := range sw.Complete() {
-		if err := sw.Seed(hash, s.announce); err != nil {
-			s.log.Warn("payload not given to others", "info_hash", hash, telemetry.KeyError, err)
-		}
-	}
-	return nil
+	return sw.SeedAll(s.announce)
 }
 
 func (s *swarm) announce(ctx context.Context, infoHash string, left int64) (api.AnnounceResponse, error) {

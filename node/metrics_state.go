@@ -43,6 +43,7 @@ var (
 	descPlainNo   = desc("plain_refused_total", "Connections and announces at the plain port that were refused.")
 	descSeeding   = desc("payloads_seeding", "Payloads that this node has whole and gives.")
 	descMissing   = desc("payloads_missing", "Published payloads that this node does not have whole.")
+	descChecked   = desc("payload_checked_bytes_total", "Payload bytes that this node hashed again since it started, because no stamp vouched for them.")
 	descDiskFree  = desc("disk_free_bytes", "Free disk where the data directory is.")
 	descFsync     = desc("disk_sync_seconds", "Time that the last small synced write took.")
 	descLogsLost  = desc("log_lines_lost_total", "Log lines of this node that were lost since it started.")
@@ -52,7 +53,7 @@ var (
 var stateDescs = []*prometheus.Desc{
 	descBuild, descHealth, descLeader, descCoord, descTerm, descCommit, descApplied, descVoters, descStale, descSlowest,
 	descQueued, descCommands, descOldest, descAgents, descPolling, descReadiness, descCap, descWire, descWAN,
-	descPlainSent, descPlainOpen, descPlainSaid, descPlainNo, descSeeding, descMissing, descDiskFree, descFsync, descLogsLost, descLogStore,
+	descPlainSent, descPlainOpen, descPlainSaid, descPlainNo, descSeeding, descMissing, descChecked, descDiskFree, descFsync, descLogsLost, descLogStore,
 }
 
 // Describe implements prometheus.Collector.
@@ -193,6 +194,7 @@ func (n *Node) collectSwarm(g gauges) {
 	g.total(descPlainNo, float64(clients.Refused))
 	g.set(descSeeding, float64(len(n.swarm.Complete())))
 	g.set(descMissing, float64(n.payloads.incomplete()))
+	g.total(descChecked, float64(n.swarm.Checked()))
 }
 
 func (n *Node) collectHealth(g gauges) {

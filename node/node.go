@@ -292,10 +292,8 @@ func (n *Node) openSwarm() (err error) {
 		return fmt.Errorf("start swarm: %w", err)
 	}
 	n.payloads = newPayloads(n, n.swarm)
-	for _, hash := range n.swarm.Complete() {
-		if err := n.swarm.Seed(hash, n.payloads.announce); err != nil {
-			return fmt.Errorf("seed %s: %w", hash, err)
-		}
+	if err := n.swarm.SeedAll(n.payloads.announce); err != nil {
+		return fmt.Errorf("seed: %w", err)
 	}
 	return nil
 }

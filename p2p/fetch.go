@@ -107,6 +107,9 @@ func (s *Swarm) join(ctx context.Context, spec FetchSpec) (*share, error) {
 	if err := checkDimensions(spec.Length, spec.PieceLength); err != nil {
 		return nil, err
 	}
+	if err := s.settle(ctx, hash, false); err != nil {
+		return nil, err
+	}
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	if s.ctx.Err() != nil {

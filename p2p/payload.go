@@ -63,6 +63,9 @@ func (p *payload) create() error {
 		return diskError("open payload", err)
 	}
 	p.data = f
+	if st, err := f.Stat(); err == nil && st.Size() == p.length {
+		return nil // to set the same size would touch the file
+	}
 	if err := f.Truncate(p.length); err != nil {
 		return diskError("size payload", err)
 	}
@@ -118,8 +121,16 @@ func (p *payload) readBits() error {
 	for _, x := range b {
 		p.missing -= bits.OnesCount8(x)
 	}
-	p.notice()
 	return nil
+}
+
+// doubt takes back every bit.
+func (p *payload) doubt() error {
+	p.mu.Lock()
+	clear(p.have)
+	p.missing = p.pieces
+	p.mu.Unlock()
+	return p.writeBits()
 }
 
 // writeBits replaces the file of bits.
@@ -159,11 +170,23 @@ func (p *payload) mark(i int) error {
 		return err
 	}
 	p.missing--
+	if p.missing == 0 {
+		if err := p.stamp(); err != nil {
+			return err
+		}
+	}
 	p.notice()
 	return nil
 }
 
-// notice needs mu.
+// announceWhole is notice for a payload that was just read from disk.
+func (p *payload) announceWhole() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notice()
+}
+
+// notice tells those who wait that the payload is whole, if it is. It needs mu.
 func (p *payload) notice() {
 	if p.missing == 0 {
 		p.whole.Do(func() { close(p.complete) })

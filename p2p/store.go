@@ -20,6 +20,7 @@ const (
 	fileData   = "data"   // the payload itself, sparse until complete
 	fileInfo   = "info"   // the bencoded info dictionary
 	filePieces = "pieces" // one bit per piece: verified and on disk
+	// Beside them stands fileStamp, once the payload is whole.
 )
 
 // store keeps payloads in folders. It serves the library as its storage. Its
@@ -66,23 +67,26 @@ func (s *store) forget(h metainfo.Hash) {
 	}
 }
 
-// complete lists the payloads that are whole on disk.
-func (s *store) complete() ([]metainfo.Hash, error) {
+// complete opens the payloads that are whole on disk, and lists besides those
+// that say so and have no stamp that fits.
+func (s *store) complete() (whole, doubtful []metainfo.Hash, err error) {
 	dirs, err := os.ReadDir(s.root)
 	if err != nil {
-		return nil, diskError("list piece store", err)
+		return nil, nil, diskError("list piece store", err)
 	}
-	var found []metainfo.Hash
 	for _, d := range dirs {
 		h, err := parseHash(d.Name())
 		if err != nil || !d.IsDir() {
 			continue
 		}
-		if _, err := s.load(h); err == nil {
-			found = append(found, h)
+		switch _, err := s.load(h); {
+		case err == nil:
+			whole = append(whole, h)
+		case errors.Is(err, errUnstamped):
+			doubtful = append(doubtful, h)
 		}
 	}
-	return found, nil
+	return whole, doubtful, nil
 }
 
 // load opens a payload that is whole on disk, to read.
@@ -99,6 +103,10 @@ func (s *store) load(h metainfo.Hash) (*payload, error) {
 	if !p.isComplete() {
 		return nil, ErrNotComplete
 	}
+	if !p.stamped() {
+		return nil, errUnstamped
+	}
+	p.announceWhole()
 	if p.data, err = os.Open(filepath.Join(p.dir, fileData)); err != nil {
 		return nil, diskError("open payload", err)
 	}
@@ -123,6 +131,9 @@ func (s *store) prepare(h metainfo.Hash, length, pieceLength int64) (*payload, e
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrInvalid):
 		err = p.writeBits() // without an info dictionary nothing was verified
 	}
+	if err == nil && p.isComplete() && !p.stamped() {
+		err = p.doubt()
+	}
 	if err == nil {
 		err = p.create()
 	}
@@ -133,6 +144,7 @@ func (s *store) prepare(h metainfo.Hash, length, pieceLength int64) (*payload, e
 		p.close()
 		return nil, err
 	}
+	p.announceWhole()
 	s.put(h, p)
 	return p, nil
 }
@@ -145,14 +157,16 @@ func (s *store) adopt(h metainfo.Hash, t Torrent, path string) (*payload, error)
 	}
 	p := newPayload(dir, t.Length, t.PieceLength)
 	p.fill()
-	// The bits come last: a crash in between leaves a payload that is fetched
-	// or imported again, never one that claims to be whole.
+	// The bits and the stamp come last: a crash in between leaves a payload that
+	// is fetched, imported or hashed again.
 	steps := []func() error{
 		func() error { return syncFile(path) },
 		func() error { return removeIfExists(filepath.Join(dir, filePieces)) },
+		func() error { return removeIfExists(filepath.Join(dir, fileStamp)) },
 		func() error { return os.Rename(path, filepath.Join(dir, fileData)) },
 		func() error { return p.setInfo(t.Info) },
 		p.writeBits,
+		p.stamp,
 		func() error { return syncFile(s.root) },
 	}
 	for _, step := range steps {

@@ -69,24 +69,32 @@ type Swarm struct {
 	// library is called with it held, never the other way round.
 	ops sync.Mutex
 
+	seedAll Announcer // of SeedAll; needs ops
+
+	checked atomic.Int64 // bytes
+
 	mu     sync.Mutex // a leaf
 	shares map[metainfo.Hash]*share
+	checks map[metainfo.Hash]*checking // that are not over yet
 }
 
-// New opens the store and seeds what is complete in it, without hashing it
-// again. Nothing is announced before Seed or Fetch.
+// New opens the store and gives what is complete in it. What is stamped, and as
+// it was when it was stamped, is not hashed again; the rest is, while the swarm
+// is at work already, and given as soon as it proves to be whole. Nothing is
+// announced before Seed, SeedAll or Fetch.
 func New(cfg Config) (*Swarm, error) {
 	s := &Swarm{
 		cfg:    cfg,
 		log:    cfg.Logger.Named("p2p"),
 		book:   newBook(),
 		shares: make(map[metainfo.Hash]*share),
+		checks: make(map[metainfo.Hash]*checking),
 	}
 	var err error
 	if s.store, err = openStore(cfg.Dir, s.onBadInfo); err != nil {
 		return nil, err
 	}
-	whole, err := s.store.complete()
+	whole, doubtful, err := s.store.complete()
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +106,7 @@ func New(cfg Config) (*Swarm, error) {
 	for _, h := range whole {
 		s.open(h, s.store.get(h))
 	}
+	s.checkLater(doubtful)
 	s.patience.Store(int64(stallTime))
 	l := &listener{s: s, ready: make(chan *conn)}
 	s.client.AddDialer(dialer{s})
@@ -117,6 +126,7 @@ func (s *Swarm) Close() error {
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
+	s.endChecks()
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	for _, sh := range s.all() {
@@ -159,6 +169,9 @@ func (s *Swarm) Import(t Torrent, path string) error {
 	if !st.Mode().IsRegular() || st.Size() != t.Length {
 		return fmt.Errorf("import %s: %w: not a file of %d bytes", path, ErrInvalid, t.Length)
 	}
+	if err := s.settle(s.ctx, hash, true); err != nil {
+		return ErrClosed
+	}
 	s.ops.Lock()
 	defer s.ops.Unlock()
 	if s.ctx.Err() != nil {
@@ -197,6 +210,24 @@ func (s *Swarm) Seed(infoHash string, announce Announcer) error {
 	}
 	sh.halt()
 	s.announce(s.ctx, sh, announce)
+	return nil
+}
+
+// SeedAll announces every complete payload from now on, and those that are
+// still being checked as soon as they prove to be complete.
+func (s *Swarm) SeedAll(announce Announcer) error {
+	s.ops.Lock()
+	defer s.ops.Unlock()
+	if s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	s.seedAll = announce
+	for _, sh := range s.all() {
+		if sh.payload.isComplete() {
+			sh.halt()
+			s.announce(s.ctx, sh, announce)
+		}
+	}
 	return nil
 }
 
@@ -240,6 +271,9 @@ func (s *Swarm) Remove(infoHash string) error {
 	hash, err := parseHash(infoHash)
 	if err != nil {
 		return fmt.Errorf("remove: %w", err)
+	}
+	if err := s.settle(s.ctx, hash, true); err != nil {
+		return ErrClosed
 	}
 	s.ops.Lock()
 	defer s.ops.Unlock()
