@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -136,14 +137,15 @@ func (m *wideMesh) requireInstalled(want []byte) {
 }
 
 // TestOneCopyCrossesTheWAN publishes in one region of three, and looks at what
-// the cables of the others carry; then again, with a node killed halfway.
+// the cables of the others carry; then again, with a node killed halfway, and
+// with one killed as soon as it has the whole, which comes back or does not.
 func TestOneCopyCrossesTheWAN(t *testing.T) {
 	const agentsPerRegion = 6
 	m := newWideMesh(t, agentsPerRegion, nil)
 	// The nodes' own talk is counted too: it must not be that of a busy second.
 	m.run("settings", "set", "poll.idle=2s", "poll.pending=2s", "poll.downloading=2s", "poll.installing=2s")
 	const size = 20 << 20
-	bring := func(version string, meanwhile func(before traffic)) map[string]float64 {
+	bring := func(version string, meanwhile func(before traffic), steered func()) map[string]float64 {
 		payload := make([]byte, size)
 		_, _ = rand.Read(payload)
 		before, began := m.traffic(), time.Now()
@@ -157,6 +159,7 @@ func TestOneCopyCrossesTheWAN(t *testing.T) {
 		<-published
 		var r rollout
 		m.runJSON(&r, "rollout", "create", "app", "--version", version, "--to", "all")
+		steered()
 		m.eventually("rollout "+r.ID+" ends", func() bool {
 			m.runJSON(&r, "rollout", "show", r.ID)
 			return r.State == "done"
@@ -174,7 +177,8 @@ func TestOneCopyCrossesTheWAN(t *testing.T) {
 		return copies
 	}
 
-	copies := bring("1.0.0", func(traffic) {})
+	nothing := func() {}
+	copies := bring("1.0.0", func(traffic) {}, nothing)
 	require.Less(t, copies["eu"], 0.1, "the payload was there")
 	require.LessOrEqual(t, copies["us"], 1.05)
 	require.LessOrEqual(t, copies["ap"], 1.05)
@@ -188,8 +192,36 @@ func TestOneCopyCrossesTheWAN(t *testing.T) {
 		require.Less(t, m.traffic().in["us"]-before.in["us"], int64(size), "it is killed before it has the whole")
 		time.Sleep(2 * time.Second) // how long a machine takes to start
 		m.nodes["us"].start()
-	})
+	}, nothing)
 	require.LessOrEqual(t, copies["us"], 1.3, "a node that comes back goes on where it was")
 	require.NoError(t, row.Add("copies, its node killed while it fetches", copies["us"], "", "≤ 1.3"))
 	require.LessOrEqual(t, copies["ap"], 1.1, "only what was under way from the killed node comes twice")
+
+	// The payload is in the region when its node is killed, and comes back with
+	// it. Until then the agents find nobody but nodes of other regions.
+	whole := func() int { return len(glob(t, m.path("n2", "swarm", "*", "stamp"))) }
+	killWhenWhole := func() func(traffic) {
+		had := whole()
+		return func(traffic) {
+			m.eventually("the whole payload is in the region", func() bool { return whole() > had })
+			m.nodes["us"].kill()
+		}
+	}
+	copies = bring("3.0.0", killWhenWhole(), func() {
+		time.Sleep(10 * time.Second) // the agents look for it elsewhere
+		m.nodes["us"].start()
+	})
+	require.LessOrEqual(t, copies["us"], 1.3, "no agent fetches for itself while the region waits for its node")
+	require.NoError(t, row.Add("copies, its node killed when it has the whole", copies["us"], "", "≤ 1.3"))
+
+	copies = bring("4.0.0", killWhenWhole(), nothing)
+	require.LessOrEqual(t, copies["us"], 2.3, "the copy that is lost with its node is fetched once again, by one agent")
+	require.NoError(t, row.Add("copies, its node lost when it has the whole", copies["us"], "", "≤ 2.3"))
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	require.NoError(t, err)
+	return found
 }

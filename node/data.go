@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"redflag/api"
+	"redflag/p2p"
 	"redflag/ratelimit"
 )
 
@@ -46,6 +47,9 @@ func (n *Node) dataRange(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.mayCross(r, a.InfoHash); err != nil {
+		return nil, err
+	}
 	from, to, err := parseRange(r.Header.Get("Range"), a.Length)
 	if err != nil {
 		return nil, err
@@ -77,11 +81,24 @@ func (n *Node) info(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.mayCross(r, a.InfoHash); err != nil {
+		return nil, err
+	}
 	b, err := n.swarm.Info(a.InfoHash)
 	if err != nil {
 		return nil, err
 	}
 	return rawAnswer{contentType: "application/x-bittorrent", body: b}, nil
+}
+
+// mayCross refuses an agent of another region that is not the one to fetch for it.
+func (n *Node) mayCross(r *http.Request, hash string) error {
+	id := identity(r.Context())
+	if n.servesPeer(r.Context(), p2p.Peer{ID: id.ID, Region: id.Region}, hash) {
+		return nil
+	}
+	return api.Errorf(api.CodeUnavailable, "node %s is of region %s, and the payload crosses to region %s by another way", n.cfg.ID, n.cfg.Region, id.Region).
+		WithHint("wait for a node or a peer of the own region; one agent fetches for all when none serves")
 }
 
 // servable returns what the info hash of a request names, if this node has it.

@@ -65,6 +65,7 @@ type Node struct {
 	presence                 *presence
 	swarms                   *swarms
 	tracker                  *p2p.Tracker
+	crossers                 crossers
 	enrolments               liveRate
 	connections              atomic.Int64 // of members, open now
 	mostConnections          atomic.Int64 // that are kept from poll to poll, by the settings
@@ -282,16 +283,17 @@ func (n *Node) openGossip() (err error) {
 
 func (n *Node) openSwarm() (err error) {
 	n.restoreCaps()
+	n.payloads = newPayloads(n)
 	n.swarm, err = p2p.New(p2p.Config{
 		Dir: n.path("swarm"), Self: p2p.Peer{ID: n.cfg.ID, Region: n.cfg.Region, Node: true},
 		Listener: n.mesh.listener(pki.ALPNSwarm), Dial: n.mesh.dialer(pki.ALPNSwarm), Identify: identify,
-		Upload: n.uploadCap, Download: n.downloadCap, Logger: n.log,
+		Upload: n.uploadCap, Download: n.downloadCap, Logger: n.log, Serves: n.servesPeer,
 		Banned: func(peerID string) { n.auditSelf("refused: peer", peerID+" is banned for corrupt data") },
 	})
 	if err != nil {
 		return fmt.Errorf("start swarm: %w", err)
 	}
-	n.payloads = newPayloads(n, n.swarm)
+	n.payloads.swarm = n.swarm
 	if err := n.swarm.SeedAll(n.payloads.announce); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}

@@ -47,9 +47,9 @@ type payloads struct {
 	active map[string]struct{}     // being fetched
 }
 
-func newPayloads(n *Node, swarm *p2p.Swarm) *payloads {
+func newPayloads(n *Node) *payloads {
 	return &payloads{
-		node: n, swarm: swarm, log: n.log.Named("payloads"),
+		node: n, log: n.log.Named("payloads"),
 		known: map[string]api.Artifact{}, active: map[string]struct{}{},
 	}
 }

@@ -40,6 +40,8 @@ func (n *Node) meshRoutes() http.Handler {
 	nodes("POST /v1/mesh/propose", n.forwarded)
 	nodes("POST /v1/mesh/presence", n.meshPresence)
 	nodes("GET /v1/mesh/swarms/{hash}", n.meshSwarm)
+	nodes("POST /v1/mesh/swarms/{hash}/announce", n.announceHome)
+	nodes("GET /v1/mesh/swarms/{hash}/crosser", n.showCrosser)
 	nodes("POST /v1/mesh/heard", n.meshHeard)
 	nodes("POST /v1/mesh/readiness", n.meshReadiness)
 	nodes("POST /v1/mesh/outdated", n.meshOutdated)

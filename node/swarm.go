@@ -33,16 +33,10 @@ func (n *Node) announce(r *http.Request) (any, error) {
 		return nil, err
 	}
 	id, now := identity(r.Context()), time.Now()
-	m := p2p.Member{
-		Peer: p2p.Peer{ID: id.ID, Region: id.Region, Site: n.siteOf(id, r.RemoteAddr)},
+	return n.track(r.Context(), hash, announced{
+		ID: id.ID, Region: id.Region, Site: n.siteOf(id, r.RemoteAddr),
 		Addr: net.JoinHostPort(host, strconv.Itoa(req.Port)), Left: req.Left,
-	}
-	resp := n.tracker.Announce(hash, m, now)
-	resp.Lease = n.lease(id, m.Site, time.Duration(resp.Interval))
-	if req.Left > 0 && n.serves(hash, m, now) {
-		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: n.cfg.ID, Node: true, Addr: n.meshAddr})
-	}
-	return resp, nil
+	}, now), nil
 }
 
 // labelSite is the label that names the site of an agent.
@@ -57,34 +51,11 @@ func (n *Node) siteOf(id pki.Identity, addr string) string {
 	return p2p.SiteOf(addr)
 }
 
-// serves reports whether an agent may fetch from this node. Payloads cross
-// regions between nodes; an agent of a region whose node does not answer it
-// waits a while for that one, and then one agent fetches for its region.
-func (n *Node) serves(infoHash string, m p2p.Member, now time.Time) bool {
-	if m.Region == n.cfg.Region {
-		return true
-	}
-	wait := time.Duration(0)
-	for _, o := range n.gossip.Members() {
-		switch {
-		case o.Region != m.Region:
-		case o.Alive:
-			wait = crossingWait
-		default: // it has been waited for since
-			wait = max(wait, crossingWait-now.Sub(o.Gone))
-		}
-	}
-	return n.tracker.MayCross(infoHash, m, wait, now)
-}
-
-// crossingWait is how long the agents of a region wait for their node.
-const crossingWait = 20 * time.Second
-
 // lease gives an agent its share of its site's budgets; nil if the site has
 // none. It outlasts a lost announce. Each living node of the region has its
 // part of a budget to give: agents of one site may ask different nodes.
-func (n *Node) lease(id pki.Identity, site string, interval time.Duration) *api.Lease {
-	agent, ok := n.state().Agent(id.ID)
+func (n *Node) lease(id, site string, interval time.Duration) *api.Lease {
+	agent, ok := n.state().Agent(id)
 	if !ok || site == "" {
 		return nil
 	}
@@ -97,8 +68,8 @@ func (n *Node) lease(id pki.Identity, site string, interval time.Duration) *api.
 	nodes := api.Rate(max(1, len(local)))
 	d, now := interval*5/2, time.Now()
 	return &api.Lease{
-		Download: n.siteDownload.Lease(site, id.ID, down/nodes, d, now),
-		Upload:   n.siteUpload.Lease(site, id.ID, up/nodes, d, now),
+		Download: n.siteDownload.Lease(site, id, down/nodes, d, now),
+		Upload:   n.siteUpload.Lease(site, id, up/nodes, d, now),
 		For:      api.Duration(d),
 	}
 }

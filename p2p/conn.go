@@ -71,7 +71,11 @@ func (c *conn) Read(p []byte) (int, error) {
 	if !bytes.Equal(c.greeting[greetingSize-len(want):greetingSize], want[:]) {
 		return 0, fmt.Errorf("read greeting of %s: %w", c.peer.ID, errWrongID)
 	}
-	if p := c.swarm.planFor(c.peer, metainfo.Hash(c.greeting[hashAt:hashAt+len(metainfo.Hash{})])); p != nil {
+	hash := metainfo.Hash(c.greeting[hashAt : hashAt+len(metainfo.Hash{})])
+	if !c.swarm.serves(c.peer, hash) {
+		return 0, fmt.Errorf("read greeting of %s: %w", c.peer.ID, errNotServed)
+	}
+	if p := c.swarm.planFor(c.peer, hash); p != nil {
 		c.offering.Store(newOffering(c.swarm, c, p))
 	}
 	c.greeting = nil

@@ -21,11 +21,12 @@ var (
 
 // What can be wrong with a connection; these end up in the log only.
 var (
-	errNotPeer  = errors.New("connection is not TLS over a limited connection")
-	errSelf     = errors.New("connection to myself")
-	errRefused  = errors.New("peer is refused for a while")
-	errWrongID  = errors.New("peer speaks under another identity than its certificate's")
-	errUnknown  = errors.New("no peer is known by this address")
-	errBadInfo  = errors.New("info dictionary does not have the info hash")
-	errNotKnown = errors.New("torrent is not in the store")
+	errNotPeer   = errors.New("connection is not TLS over a limited connection")
+	errNotServed = errors.New("peer fetches elsewhere")
+	errSelf      = errors.New("connection to myself")
+	errRefused   = errors.New("peer is refused for a while")
+	errWrongID   = errors.New("peer speaks under another identity than its certificate's")
+	errUnknown   = errors.New("no peer is known by this address")
+	errBadInfo   = errors.New("info dictionary does not have the info hash")
+	errNotKnown  = errors.New("torrent is not in the store")
 )

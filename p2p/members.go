@@ -6,6 +6,15 @@ import "time"
 type members struct {
 	byID   map[string]*Member
 	crowds map[place]*crowd
+	// crossing is who fetches across regions, by its region.
+	crossing map[string]crossing
+}
+
+// crossing is the member that fetches for its region. Helpless says that the
+// region had no living node when it was chosen.
+type crossing struct {
+	id       string
+	helpless bool
 }
 
 // place names a region, or a site of it.
@@ -65,10 +74,13 @@ func (s *members) crowd(p place) *crowd {
 
 // take notes what a member says, and returns it as it is kept.
 func (s *members) take(m Member, now time.Time) *Member {
-	m.seen, m.came = now, now
+	m.seen, m.came, m.moved = now, now, now
 	o := s.byID[m.ID]
 	if o != nil && now.Sub(o.seen) <= crossingExpiry {
 		m.came = o.came
+		if m.Left >= o.Left {
+			m.moved = o.moved
+		}
 	}
 	if o != nil && o.Region == m.Region && o.Site == m.Site && (o.Left > 0) == (m.Left > 0) {
 		m.at = o.at

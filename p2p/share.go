@@ -140,6 +140,38 @@ func (sh *share) pieceCorrupt(index int) {
 	}
 }
 
+// servedTick is how often peers are looked at that may not be served any more.
+const servedTick = 2 * time.Second
+
+func (s *Swarm) serves(peer Peer, h metainfo.Hash) bool {
+	return s.cfg.Serves == nil || s.cfg.Serves(s.ctx, peer, h.HexString())
+}
+
+// watchServed ends the connections of peers that may not fetch from here any
+// more, until ctx ends.
+func (s *Swarm) watchServed(ctx context.Context) {
+	ticker := time.NewTicker(servedTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, sh := range s.all() {
+			t := sh.torrent.Load()
+			if t == nil {
+				continue // it is being opened
+			}
+			for _, c := range t.PeerConns() {
+				if peer, ok := s.book.peer(c.RemoteAddr.String()); ok && !s.serves(peer, sh.hash) {
+					_ = c.Close()
+				}
+			}
+		}
+	}
+}
+
 // setAside parts from a peer until its probation is over.
 func (sh *share) setAside(id string) {
 	sh.s.log.Info("peer set aside: pieces fail that it had a hand in", keyInfoHash, sh.hex, keyPeer, id)

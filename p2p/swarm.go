@@ -35,6 +35,10 @@ type Config struct {
 	// Identify says who is at the other end, after the handshake. A connection
 	// for which it returns an error is dropped.
 	Identify func(net.Conn) (Peer, error)
+	// Serves says whether a peer may fetch a payload from here. It is asked when
+	// the peer connects, and now and then while it stays; it may block for a
+	// while. Nil serves everybody.
+	Serves func(ctx context.Context, peer Peer, infoHash string) bool
 	// Upload and Download cap the connections of the swarm together; nil is
 	// unlimited.
 	Upload, Download *ratelimit.Bucket
@@ -113,6 +117,9 @@ func New(cfg Config) (*Swarm, error) {
 	s.client.AddListener(l)
 	s.work.Go(func() { l.run(s.ctx) })
 	s.work.Go(func() { s.watchPeers(s.ctx) })
+	if cfg.Serves != nil {
+		s.work.Go(func() { s.watchServed(s.ctx) })
+	}
 	if cfg.Self.Node {
 		s.work.Go(func() { s.keepPlans(s.ctx) })
 	}

@@ -31,11 +31,12 @@ const (
 // Member is one participant of a swarm, as its last announce said.
 type Member struct {
 	Peer
-	Addr string // host:port
-	Left int64  // bytes still missing
-	seen time.Time
-	came time.Time // when it asked first, without a longer silence since
-	at   [2]int    // where it stands in its crowds: inRegion, inSite
+	Addr  string // host:port
+	Left  int64  // bytes still missing
+	seen  time.Time
+	moved time.Time // when it had got something more
+	came  time.Time // when it asked first, without a longer silence since
+	at    [2]int    // where it stands in its crowds: inRegion, inSite
 }
 
 // Tracker knows who takes part in which swarm. It answers with members of the
@@ -58,7 +59,7 @@ func (t *Tracker) Simulate(intN func(n int) int) { t.intN = intN }
 func (t *Tracker) swarm(infoHash string) *members {
 	s := t.swarms[infoHash]
 	if s == nil {
-		s = &members{byID: map[string]*Member{}, crowds: map[place]*crowd{}}
+		s = &members{byID: map[string]*Member{}, crowds: map[place]*crowd{}, crossing: map[string]crossing{}}
 		t.swarms[infoHash] = s
 	}
 	return s
@@ -128,33 +129,52 @@ func (t *Tracker) Members(infoHash, region string, now time.Time) (list []api.Sw
 	return list
 }
 
-// MayCross reports whether a member may fetch from a node of another region,
-// because its own region has none at work. One member of each region may, and
-// only once the region's members have asked for wait, so that a node which
-// starts again finds the payload where it was. With a whole copy in the
-// region nobody needs to.
-func (t *Tracker) MayCross(infoHash string, m Member, wait time.Duration, now time.Time) bool {
+// Crosser returns the member of a region that may fetch from a node of another
+// one; empty for none. It is chosen once nothing has come to any member for
+// wait: a node that starts again finds the payload where it was. With nodes
+// says that a living node is in the region. The chosen one stays the only one
+// until it is silent or has it all, or until a region without a living node
+// has one again. With a whole copy in the region nobody needs to.
+func (t *Tracker) Crosser(infoHash, region string, withNodes bool, wait time.Duration, now time.Time) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	first, came := "", now
-	c := t.swarm(infoHash).crowd(place{region: m.Region})
+	s := t.swarm(infoHash)
+	cur, first, came, moved := s.crossing[region], "", now, time.Time{}
+	stays := false
+	c := s.crowd(place{region: region})
 	for i := range c.size() {
 		o := c.member(i)
 		silent := now.Sub(o.seen)
 		if o.Left == 0 && silent <= memberExpiry { // it says so rarely
-			return false
+			delete(s.crossing, region)
+			return ""
 		}
 		if silent > crossingExpiry {
 			continue
 		}
+		stays = stays || (o.ID == cur.id && !(cur.helpless && withNodes))
 		if first == "" || o.ID < first {
 			first = o.ID
 		}
 		if o.came.Before(came) {
 			came = o.came
 		}
+		if o.moved.After(moved) && o.moved.After(o.came) {
+			moved = o.moved
+		}
 	}
-	return first == m.ID && now.Sub(came) >= wait
+	if stays {
+		return cur.id
+	}
+	delete(s.crossing, region)
+	if moved.Before(came) || !withNodes {
+		moved = came // what peers of a lost node still give each other does not count
+	}
+	if first == "" || now.Sub(moved) < wait {
+		return ""
+	}
+	s.crossing[region] = crossing{first, !withNodes}
+	return first
 }
 
 // Sweep forgets silent members, and swarms without members.

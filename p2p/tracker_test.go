@@ -16,7 +16,7 @@ func TestOneMemberOfARegionCrosses(t *testing.T) {
 	cross := func(id string, left int64, after time.Duration) bool {
 		m := Member{Peer: Peer{ID: id, Region: "us"}, Addr: id + ":1", Left: left}
 		tr.Announce("hash", m, start.Add(after))
-		return tr.MayCross("hash", m, wait, start.Add(after))
+		return tr.Crosser("hash", "us", false, wait, start.Add(after)) == id
 	}
 	require.False(t, cross("a", 100, 0), "the region's node may come back")
 	require.False(t, cross("b", 100, time.Second))
@@ -29,6 +29,40 @@ func TestOneMemberOfARegionCrosses(t *testing.T) {
 	for later := 5 * time.Second; later < wait+announceInterval; later += announceBusy {
 		require.False(t, cross("b", 100, wait+crossingExpiry+later), "who has it all announces rarely, and is still there")
 	}
+}
+
+// TestRegionWithANodeCrossesOnlyWhenNothingComes has agents that are in no hurry
+// and, later, cannot reach the node that the others see.
+func TestRegionWithANodeCrossesOnlyWhenNothingComes(t *testing.T) {
+	const wait = 10 * time.Second
+	tr, start := NewTracker(), time.Now()
+	at, left := time.Duration(0), map[string]int64{"a": 100, "b": 100}
+	step := func(got int64) {
+		at += announceBusy
+		for _, id := range []string{"a", "b"} {
+			left[id] -= got
+			tr.Announce("hash", Member{Peer: Peer{ID: id, Region: "us"}, Addr: id + ":1", Left: left[id]}, start.Add(at))
+		}
+	}
+	crosser := func(withNodes bool) string { return tr.Crosser("hash", "us", withNodes, wait, start.Add(at)) }
+	for range 10 {
+		step(5)
+		require.Empty(t, crosser(true), "their node serves them, however slowly")
+	}
+	step(0)
+	require.Empty(t, crosser(true))
+	for range 3 {
+		step(0)
+	}
+	require.Equal(t, "a", crosser(true), "nothing has come for a while")
+	step(5)
+	require.Equal(t, "a", crosser(true), "what it fetches itself is no reason to stop")
+	require.Equal(t, "a", crosser(false))
+
+	tr.swarms["hash"].crossing["us"] = crossing{"a", true}
+	require.Equal(t, "a", crosser(false))
+	step(5)
+	require.Empty(t, crosser(true), "the region's node is back")
 }
 
 func TestTracker(t *testing.T) {
