@@ -52,6 +52,7 @@ const (
 	SettingPublishLevel    SettingKey = "publish.zstd_level"
 	SettingPublishDeltas   SettingKey = "publish.deltas"
 	SettingNodeRanges      SettingKey = "node.payload_ranges"
+	SettingNodeCacheQuota  SettingKey = "node.cache_quota"
 	SettingFallbackAfter   SettingKey = "agent.fallback_after"
 	SettingFallbackRate    SettingKey = "agent.fallback_rate"
 	SettingPromoteAfter    SettingKey = "cluster.promote_after"
@@ -179,6 +180,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingPublishLevel, Type: SettingInt, Default: "3", Min: "0", Max: "22", Scope: ScopeCluster, Description: "zstd level at which redflag publish packs payloads and deltas; 0 sends them as they are"},
 	{Key: SettingPublishDeltas, Type: SettingInt, Default: "1", Min: "0", Max: "32", Scope: ScopeCluster, Unit: "versions", Description: "how many of the newest versions redflag publish makes deltas from, where they are smaller"},
 	{Key: SettingNodeRanges, Type: SettingInt, Default: "16", Min: "0", Max: "10000", Scope: ScopeNode, Unit: "requests", Description: "payload ranges that a node serves over HTTPS at once to agents that the swarm does not serve; 0 serves none"},
+	{Key: SettingNodeCacheQuota, Type: SettingBytes, Default: "0B", Max: "1024TiB", Scope: ScopeNode, Description: "disk for payloads on a node; beyond it those that were used least lately go, but none that a rollout needs and no only copy; 0 for no limit"},
 	{Key: SettingFallbackAfter, Type: SettingDuration, Default: "15s", Min: "0s", Max: "24h", Scope: ScopeAgent, Description: "how long the swarm may be slower than agent.fallback_rate before an agent fetches from its node over HTTPS besides; 0s for never"},
 	{Key: SettingFallbackRate, Type: SettingRate, Default: "256kbit", Min: "8kbit", Max: "1gbit", Scope: ScopeAgent, Description: "rate below which the swarm is too slow for an agent, or half of the agent's cap if that is less"},
 	{Key: SettingPromoteAfter, Type: SettingDuration, Default: "10s", Min: "0s", Max: "1h", Scope: ScopeCluster, Description: "how long a new node must be healthy and caught up before it votes"},

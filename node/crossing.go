@@ -152,6 +152,9 @@ func (n *Node) announceHome(r *http.Request) (any, error) {
 	if err := body(r, &a); err != nil {
 		return nil, err
 	}
+	if a.Left > 0 {
+		n.payloads.want(hash)
+	}
 	return n.trackHere(hash, a, time.Now()), nil
 }
 

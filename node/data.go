@@ -67,6 +67,7 @@ func (n *Node) dataRange(r *http.Request) (any, error) {
 		return nil, err
 	}
 	n.cap(r.Context())
+	n.payloads.use(a.InfoHash, time.Now())
 	return stream{
 		name: a.Name + "-" + a.Version, size: to - from,
 		part:  fmt.Sprintf("bytes %d-%d/%d", from, to-1, a.Length),
@@ -107,6 +108,7 @@ func (n *Node) servable(r *http.Request) (api.Artifact, error) {
 	if !validInfoHash(hash) || !n.payloads.wanted(hash) {
 		return api.Artifact{}, api.Errorf(api.CodeNotFound, "no artifact has info hash %.40q", hash)
 	}
+	n.payloads.want(hash)
 	if !n.swarm.Has(hash) {
 		return api.Artifact{}, api.Errorf(api.CodeUnavailable, "node %s does not have the whole payload yet", n.cfg.ID).
 			WithHint("ask another node, or again in a while")

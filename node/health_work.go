@@ -49,6 +49,7 @@ func checkConfig(n *Node, v *healthView) finding {
 
 func checkSwarm(n *Node, v *healthView) finding {
 	missing := n.payloads.incomplete()
+	quota, over, _ := n.payloads.cacheState()
 	n.monitor.mu.Lock()
 	if missing == 0 {
 		n.monitor.behind = time.Time{}
@@ -57,6 +58,10 @@ func checkSwarm(n *Node, v *healthView) finding {
 	}
 	since := n.monitor.behind
 	n.monitor.mu.Unlock()
+	if over > 0 {
+		return warn(fmt.Sprintf("payloads take %s more than node.cache_quota of %s", api.Bytes(over), api.Bytes(quota)),
+			"raise node.cache_quota, end rollouts that are no longer wanted, or let another node have a copy: what a rollout needs and the only copy are not evicted")
+	}
 	if missing == 0 {
 		return ok(fmt.Sprintf("seeding %d payloads", len(n.swarm.Complete())))
 	}
@@ -69,13 +74,14 @@ func checkSwarm(n *Node, v *healthView) finding {
 		"check that a node that has them is alive, the caps node.download_limit and node.upload_limit, and free disk")
 }
 
-// incomplete counts the published payloads that this node does not have whole.
+// incomplete counts the published payloads that this node should have and does
+// not have whole.
 func (p *payloads) incomplete() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	missing := 0
 	for hash := range p.known {
-		if !p.swarm.Has(hash) {
+		if _, busy := p.active[hash]; (p.wants == nil || p.wants[hash] || busy) && !p.swarm.Has(hash) {
 			missing++
 		}
 	}

@@ -43,6 +43,10 @@ var (
 	descPlainNo   = desc("plain_refused_total", "Connections and announces at the plain port that were refused.")
 	descSeeding   = desc("payloads_seeding", "Payloads that this node has whole and gives.")
 	descMissing   = desc("payloads_missing", "Published payloads that this node does not have whole.")
+	descPayloads  = desc("payload_bytes", "Disk that payloads take which are here or on their way.")
+	descQuota     = desc("payload_quota_bytes", "What node.cache_quota grants; +Inf without a limit.")
+	descOver      = desc("payload_over_quota_bytes", "What is beyond the quota and cannot be evicted.")
+	descEvicted   = desc("payloads_evicted_total", "Payloads that this node evicted since it started, to keep its quota.")
 	descChecked   = desc("payload_checked_bytes_total", "Payload bytes that this node hashed again since it started, because no stamp vouched for them.")
 	descDiskFree  = desc("disk_free_bytes", "Free disk where the data directory is.")
 	descFsync     = desc("disk_sync_seconds", "Time that the last small synced write took.")
@@ -53,7 +57,8 @@ var (
 var stateDescs = []*prometheus.Desc{
 	descBuild, descHealth, descLeader, descCoord, descTerm, descCommit, descApplied, descVoters, descStale, descSlowest,
 	descQueued, descCommands, descOldest, descAgents, descPolling, descReadiness, descCap, descWire, descWAN,
-	descPlainSent, descPlainOpen, descPlainSaid, descPlainNo, descSeeding, descMissing, descChecked, descDiskFree, descFsync, descLogsLost, descLogStore,
+	descPlainSent, descPlainOpen, descPlainSaid, descPlainNo, descSeeding, descMissing, descChecked, descPayloads,
+	descQuota, descOver, descEvicted, descDiskFree, descFsync, descLogsLost, descLogStore,
 }
 
 // Describe implements prometheus.Collector.
@@ -194,6 +199,15 @@ func (n *Node) collectSwarm(g gauges) {
 	g.total(descPlainNo, float64(clients.Refused))
 	g.set(descSeeding, float64(len(n.swarm.Complete())))
 	g.set(descMissing, float64(n.payloads.incomplete()))
+	quota, over, evicted := n.payloads.cacheState()
+	g.set(descPayloads, float64(n.payloads.bytesHere()))
+	limit := math.Inf(1)
+	if quota > 0 {
+		limit = float64(quota)
+	}
+	g.set(descQuota, limit)
+	g.set(descOver, float64(over))
+	g.total(descEvicted, float64(evicted))
 	g.total(descChecked, float64(n.swarm.Checked()))
 }
 

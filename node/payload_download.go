@@ -16,6 +16,7 @@ func (n *Node) downloadPayload(r *http.Request) (any, error) {
 		if a.SHA256 != sum {
 			continue
 		}
+		n.payloads.want(a.InfoHash)
 		if !n.swarm.Has(a.InfoHash) {
 			return nil, api.Errorf(api.CodeUnavailable, "node %s does not have %s %s yet", n.cfg.ID, a.Name, a.Version).
 				WithHint("ask another node: --server")

@@ -45,12 +45,15 @@ type payloads struct {
 	mu     sync.Mutex
 	known  map[string]api.Artifact // by info hash
 	active map[string]struct{}     // being fetched
+	wants  map[string]bool         // of those, what this node keeps or fetches; nil for all
+	cache  cache
 }
 
 func newPayloads(n *Node) *payloads {
 	return &payloads{
 		node: n, log: n.log.Named("payloads"),
 		known: map[string]api.Artifact{}, active: map[string]struct{}{},
+		cache: cache{asked: map[string]time.Time{}, given: map[string]int64{}},
 	}
 }
 
@@ -95,7 +98,13 @@ func (p *payloads) run(ctx context.Context) error {
 	slots := make(chan struct{}, fetchersAtOnce)
 	for {
 		p.refresh()
-		for _, a := range p.missing() {
+		p.noteUse(time.Now())
+		quota, needed := p.node.settings().Bytes(api.SettingNodeCacheQuota), map[string]bool(nil)
+		if quota > 0 {
+			needed = p.needed(time.Now())
+		}
+		p.keepQuota(ctx, quota, needed, time.Now())
+		for _, a := range p.missing(quota, needed) {
 			wg.Go(func() {
 				select {
 				case slots <- struct{}{}:
@@ -116,17 +125,35 @@ func (p *payloads) run(ctx context.Context) error {
 	}
 }
 
-// missing returns the payloads to fetch and marks them as being fetched.
-func (p *payloads) missing() []api.Artifact {
+// missing returns the payloads to fetch and marks them as being fetched: what is
+// needed, and what the quota has room for besides.
+func (p *payloads) missing(quota int64, needed map[string]bool) []api.Artifact {
+	room := quota - p.bytesHere()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []api.Artifact
+	take := func(hash string, a api.Artifact) {
+		p.active[hash] = struct{}{}
+		room -= a.Length
+		out = append(out, a)
+	}
+	var later []string
+	p.wants = needed
 	for hash, a := range p.known {
 		if _, busy := p.active[hash]; busy || p.swarm.Has(hash) {
 			continue
 		}
-		p.active[hash] = struct{}{}
-		out = append(out, a)
+		if quota == 0 || needed[hash] {
+			take(hash, a)
+		} else {
+			later = append(later, hash)
+		}
+	}
+	slices.SortFunc(later, func(a, b string) int { return p.known[b].PublishedAt.Compare(p.known[a].PublishedAt) })
+	for _, hash := range later { // the newest first
+		if a := p.known[hash]; a.Length <= room {
+			take(hash, a)
+		}
 	}
 	return out
 }

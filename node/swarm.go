@@ -28,6 +28,9 @@ func (n *Node) announce(r *http.Request) (any, error) {
 	if req.Port < 1 || req.Port > 65535 || req.Left < 0 {
 		return nil, api.Errorf(api.CodeInvalid, "port %d or left %d is out of range", req.Port, req.Left)
 	}
+	if req.Left > 0 {
+		n.payloads.want(hash)
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return nil, err

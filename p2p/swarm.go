@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
@@ -270,6 +271,28 @@ func (s *Swarm) Open(infoHash string) (*os.File, error) {
 		return nil, diskError("open payload", err)
 	}
 	return f, nil
+}
+
+// Use notes that a complete payload was of use. The note outlives the process:
+// it is the modification time of a file that does not change.
+func (s *Swarm) Use(infoHash string, at time.Time) error {
+	if !s.Has(infoHash) {
+		return fmt.Errorf("use payload %s: %w", infoHash, ErrNotComplete)
+	}
+	return diskError("note use", os.Chtimes(filepath.Join(s.cfg.Dir, infoHash, fileInfo), at, at))
+}
+
+// LastUse returns when a payload was fetched, imported or of use last; the zero
+// time if it is not there.
+func (s *Swarm) LastUse(infoHash string) time.Time {
+	if !s.Has(infoHash) {
+		return time.Time{}
+	}
+	st, err := os.Stat(filepath.Join(s.cfg.Dir, infoHash, fileInfo))
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
 }
 
 // Remove stops sharing a payload and deletes it. A Fetch of it ends with
