@@ -79,8 +79,10 @@ type SwarmBytes struct {
 	Region       int64 `json:"region"`
 	Node         int64 `json:"node"`
 	OtherRegions int64 `json:"other_regions"`
-	Wasted       int64 `json:"wasted"`
-	Corrupt      int64 `json:"corrupt"`
+	// HTTPS came in ranges from a node, where the swarm was too slow.
+	HTTPS   int64 `json:"https"`
+	Wasted  int64 `json:"wasted"`
+	Corrupt int64 `json:"corrupt"`
 }
 
 // BySource returns the member's bytes by class.
@@ -88,7 +90,7 @@ func (m *SwarmMember) BySource() SwarmBytes {
 	t := m.Transfer
 	return SwarmBytes{
 		Site: m.FromSite, Region: max(0, t.FromPeers-m.FromSite), Node: max(0, t.FromNodes-t.FromOtherRegions),
-		OtherRegions: t.FromOtherRegions, Wasted: m.Wasted, Corrupt: m.Corrupt,
+		OtherRegions: t.FromOtherRegions, HTTPS: t.FromFallback, Wasted: m.Wasted, Corrupt: m.Corrupt,
 	}
 }
 
@@ -98,6 +100,7 @@ func (b *SwarmBytes) Add(o SwarmBytes) {
 	b.Region += o.Region
 	b.Node += o.Node
 	b.OtherRegions += o.OtherRegions
+	b.HTTPS += o.HTTPS
 	b.Wasted += o.Wasted
 	b.Corrupt += o.Corrupt
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"redflag/api"
 )
 
 // firewall passes connections on to a node, but for those that speak the swarm's
@@ -151,6 +153,13 @@ func TestFallbackBehindAFirewall(t *testing.T) {
 	put(1)
 	a, x := m.update("app", "1.0", file)
 	require.Equal(t, a.Length, x.Transfer.FromFallback, "all of it over HTTPS")
+	var rollouts []rollout
+	m.runJSON(&rollouts, "rollout", "list")
+	m.eventually("the swarm tells HTTPS from the rest", func() bool {
+		var s api.Swarm
+		m.runJSON(&s, "swarm", "show", rollouts[0].ID)
+		return s.Bytes == api.SwarmBytes{HTTPS: a.Length}
+	})
 	require.Equal(t, string(payload), m.installed("a1"))
 
 	// The wall comes up in the middle: what the swarm has brought is kept.

@@ -143,7 +143,8 @@ func TestOneCopyCrossesTheWAN(t *testing.T) {
 	const agentsPerRegion = 6
 	m := newWideMesh(t, agentsPerRegion, nil)
 	// The nodes' own talk is counted too: it must not be that of a busy second.
-	m.run("settings", "set", "poll.idle=2s", "poll.pending=2s", "poll.downloading=2s", "poll.installing=2s")
+	m.run("settings", "set", "poll.idle=2s", "poll.pending=2s", "poll.downloading=2s", "poll.installing=2s",
+		"publish.deltas=0", "publish.zstd_level=0") // random bytes do not shrink
 	const size = 20 << 20
 	bring := func(version string, meanwhile func(before traffic), steered func()) map[string]float64 {
 		payload := make([]byte, size)

@@ -34,9 +34,10 @@ func newSwarmShowCommand() *cobra.Command {
 		Long: `Show the swarm of a rollout's payload, as the machines' last polls said.
 
 Bytes are payload bytes, by where they came from: the agent's own site, other
-agents of its region, its region's nodes, and other regions (WAN). The makespan
-is the time of the slowest agent; the bound is what the caps allow at best, and
-is left out where nothing is capped.`,
+agents of its region, its region's nodes, other regions (WAN), and ranges that
+a node served over HTTPS where the swarm was too slow. The makespan is the time
+of the slowest agent; the bound is what the caps allow at best, and is left out
+where nothing is capped.`,
 		Example: "  redflag swarm show r-01K9\n  redflag swarm show r-01K9 --watch\n  redflag swarm show r-01K9 --json",
 		Args:    exactArgs("ROLLOUT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -104,13 +105,13 @@ func printSwarm(out io.Writer, s *api.Swarm) error {
 		by := m.BySource()
 		rows = append(rows, []string{
 			m.ID, kind, m.Region, cells(m.Transfer.Done, m.Transfer.Total),
-			api.Bytes(by.Site).String(), api.Bytes(by.Region).String(), api.Bytes(by.Node).String(), api.Bytes(by.OtherRegions).String(),
+			api.Bytes(by.Site).String(), api.Bytes(by.Region).String(), api.Bytes(by.Node).String(), api.Bytes(by.OtherRegions).String(), api.Bytes(by.HTTPS).String(),
 			api.Bytes(m.Transfer.ToPeers).String(), api.Bytes(m.Wasted + m.Corrupt).String(), fmt.Sprint(m.Peers),
 			rateText(m.Download), rateText(m.Upload),
 		})
 	}
 	if err := printTable(out, "No machine has spoken of this payload yet.", []string{
-		"MACHINE", "KIND", "REGION", "HAS", "SITE", "REGION'S", "NODE", "WAN", "GAVE", "WASTE", "PEERS", "DOWN", "UP",
+		"MACHINE", "KIND", "REGION", "HAS", "SITE", "REGION'S", "NODE", "WAN", "HTTPS", "GAVE", "WASTE", "PEERS", "DOWN", "UP",
 	}, rows); err != nil || len(rows) == 0 {
 		return err
 	}
@@ -120,7 +121,7 @@ func printSwarm(out io.Writer, s *api.Swarm) error {
 }
 
 func shares(b api.SwarmBytes) string {
-	sum := max(1, b.Site+b.Region+b.Node+b.OtherRegions)
+	sum := max(1, b.Site+b.Region+b.Node+b.OtherRegions+b.HTTPS)
 	var parts []string
 	for _, p := range []struct {
 		name string
@@ -130,6 +131,7 @@ func shares(b api.SwarmBytes) string {
 		{"same region", b.Region},
 		{"nodes", b.Node},
 		{"other regions", b.OtherRegions},
+		{"HTTPS", b.HTTPS},
 		{"twice", b.Wasted},
 		{"corrupt", b.Corrupt},
 	} {
