@@ -121,6 +121,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	}
 
 	machine := &system.System{Metered: a.cfg.Metered}
+	swarm.metered = func() bool { m := machine.LinkMetered(ctx); return m != nil && *m }
 	poller.executor.system, poller.executor.osUpdates, poller.executor.allowReboot = machine, a.cfg.OSUpdates, a.cfg.AllowReboot
 	poller.readiness = func() *api.Readiness { return readiness(ctx, a.cfg.DataDir, machine, a.cfg.Windows) }
 	poller.executor.readiness = poller.readiness
@@ -136,6 +137,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	group.Go(func() error { return mesh.probe(ctx) })
 	group.Go(func() error { return mesh.heal(ctx) })
 	group.Go(func() error { return limits.run(ctx) })
+	group.Go(func() error { return swarm.keepSeeding(ctx) })
 	if logs != nil {
 		group.Go(func() error { return logs.run(ctx) })
 	}

@@ -29,6 +29,8 @@ type swarm struct {
 	mesh   *mesh
 	source *source // for when the swarm is too slow; nil for none
 	log    hclog.Logger
+	// metered says that bytes cost on the machine's link.
+	metered func() bool
 	// refused remembers a piece that was not what was signed, and peers that
 	// are banned for such.
 	refused func(api.Incident)

@@ -55,6 +55,10 @@ const (
 	SettingNodeCacheQuota  SettingKey = "node.cache_quota"
 	SettingFallbackAfter   SettingKey = "agent.fallback_after"
 	SettingFallbackRate    SettingKey = "agent.fallback_rate"
+	SettingSeedRatio       SettingKey = "agent.seed_ratio"
+	SettingSeedTime        SettingKey = "agent.seed_time"
+	SettingSeedQuota       SettingKey = "agent.seed_quota"
+	SettingSeedMetered     SettingKey = "agent.seed_metered"
 	SettingPromoteAfter    SettingKey = "cluster.promote_after"
 	SettingLeaderRegion    SettingKey = "cluster.leader_region"
 	SettingLeaderAfter     SettingKey = "cluster.leader_after"
@@ -183,6 +187,10 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingNodeCacheQuota, Type: SettingBytes, Default: "0B", Max: "1024TiB", Scope: ScopeNode, Description: "disk for payloads on a node; beyond it those that were used least lately go, but none that a rollout needs and no only copy; 0 for no limit"},
 	{Key: SettingFallbackAfter, Type: SettingDuration, Default: "15s", Min: "0s", Max: "24h", Scope: ScopeAgent, Description: "how long the swarm may be slower than agent.fallback_rate before an agent fetches from its node over HTTPS besides; 0s for never"},
 	{Key: SettingFallbackRate, Type: SettingRate, Default: "256kbit", Min: "8kbit", Max: "1gbit", Scope: ScopeAgent, Description: "rate below which the swarm is too slow for an agent, or half of the agent's cap if that is less"},
+	{Key: SettingSeedRatio, Type: SettingInt, Default: "0", Min: "0", Max: "1000000", Unit: "percent", Scope: ScopeAgent, Description: "how much of a payload's size an agent gives to others after it has the whole, counted since the agent started; 0 for no limit"},
+	{Key: SettingSeedTime, Type: SettingDuration, Default: "0s", Min: "0s", Max: "8784h", Scope: ScopeAgent, Description: "how long an agent gives a payload to others after it has fetched it; 0s for no limit"},
+	{Key: SettingSeedQuota, Type: SettingBytes, Default: "0B", Max: "1024TiB", Scope: ScopeAgent, Description: "disk for payloads that an agent has installed and keeps for others; beyond it the oldest go ten minutes after they were fetched; 0 for no limit"},
+	{Key: SettingSeedMetered, Type: SettingBool, Default: "false", Scope: ScopeAgent, Description: "whether an agent gives payloads to others over a link on which bytes cost, as --metered or NetworkManager says"},
 	{Key: SettingPromoteAfter, Type: SettingDuration, Default: "10s", Min: "0s", Max: "1h", Scope: ScopeCluster, Description: "how long a new node must be healthy and caught up before it votes"},
 	{Key: SettingLeaderRegion, Type: SettingText, Default: "", Scope: ScopeCluster, Description: "region that the leader should be in; empty for any", Check: checkRegionOrNone},
 	{Key: SettingLeaderAfter, Type: SettingDuration, Default: "60s", Min: "0s", Max: "24h", Scope: ScopeCluster, Description: "how long a voter of that region must be healthy before it is made leader"},

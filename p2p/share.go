@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type share struct {
 
 	// What follows needs Swarm.ops.
 	waiters  int           // calls of Fetch
+	withheld bool          // it is complete and not given to others
 	resume   func()        // announces again as before
 	cancel   func()        // ends the announcing, nil if there is none
 	finished chan struct{} // closed when the announcing has ended
@@ -97,6 +99,40 @@ func (s *Swarm) drop(sh *share) {
 	s.mu.Unlock()
 	s.store.forget(sh.hash)
 	close(sh.gone)
+}
+
+// Give says whether a complete payload is given to others, and reports whether
+// that is a change. One that is not stays on disk, is not announced, and peers
+// that ask for it get nothing.
+func (s *Swarm) Give(infoHash string, gives bool) (changed bool, err error) {
+	hash, err := parseHash(infoHash)
+	if err != nil {
+		return false, fmt.Errorf("give: %w", err)
+	}
+	s.ops.Lock()
+	defer s.ops.Unlock()
+	if s.ctx.Err() != nil {
+		return false, ErrClosed
+	}
+	sh := s.share(hash)
+	if sh == nil || !sh.payload.isComplete() {
+		return false, fmt.Errorf("give %s: %w", infoHash, ErrNotComplete)
+	}
+	changed = sh.withheld == gives
+	sh.withheld = !gives
+	switch {
+	case !gives:
+		sh.halt() // a Fetch may have begun to announce again
+		if changed {
+			sh.torrent.Load().DisallowDataUpload()
+		}
+	case changed:
+		sh.torrent.Load().AllowDataUpload()
+		if sh.resume != nil && sh.cancel == nil {
+			sh.resume()
+		}
+	}
+	return changed, nil
 }
 
 // halt ends the announcing and waits for that. It needs ops.

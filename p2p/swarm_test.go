@@ -133,6 +133,34 @@ func TestCorruptPeerIsBannedAlone(t *testing.T) {
 	}
 }
 
+func TestWithheldPayloadIsNotGiven(t *testing.T) {
+	t.Parallel()
+	w := p2ptest.NewWorld(t)
+	want := content(t, 2<<20)
+	torrent := p2ptest.MakeTorrent(t, want)
+	seed, late := w.Join(agent(1), p2ptest.Options{}), w.Join(agent(2), p2ptest.Options{})
+	seed.Seed(t, torrent, want)
+	changed, err := seed.Give(torrent.InfoHash, false)
+	require.NoError(t, err)
+	require.True(t, changed)
+	changed, err = seed.Give(torrent.InfoHash, false)
+	require.NoError(t, err)
+	require.False(t, changed)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	got, err := late.Fetch(ctx, late.Spec(torrent), nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Zero(t, got.Done)
+
+	_, err = seed.Give(torrent.InfoHash, true)
+	require.NoError(t, err)
+	_, err = late.Fetch(t.Context(), late.Spec(torrent), nil)
+	require.NoError(t, err)
+	requirePayload(t, late, torrent, want)
+	_, err = seed.Give(strings.Repeat("0", 40), true)
+	require.ErrorIs(t, err, p2p.ErrNotComplete)
+}
+
 func TestCancelKeepsWhatWasFetched(t *testing.T) {
 	t.Parallel()
 	w := p2ptest.NewWorld(t)
