@@ -19,6 +19,17 @@ var suites = []suite{
 		},
 	},
 	{
+		id: "sim", title: "A swarm past one machine, simulated",
+		about: "10,000 agents in 20 regions on links from 0.75 to 48 Mbit/s, a tenth of which go\n" +
+			"down once; the tracker and the plan are the product's. make sim-check holds the\n" +
+			"simulation against swarms in network namespaces.",
+		command: `make sim ARGS="-agents 10000"`,
+		rows: []string{
+			"makespan / T_min, 10000 agents, 20 regions, slowest region", "the same, without agents that went down",
+			"WAN copies into the region with the most", "node upload / payload, at most", "announces in the busiest second of a node",
+		},
+	},
+	{
 		id: "wan", title: "Copies of a payload over a region's WAN",
 		about:   "Three regions with six agents each, behind links of 20 Mbit/s; the payload is\npublished in one.",
 		command: `go test -count=1 -run '^TestOneCopyCrossesTheWAN$' ./e2e`,

@@ -12,8 +12,12 @@ const (
 	// announceInterval is how often a complete member says that it is there.
 	announceInterval = 30 * time.Second
 	// announceBusy is the interval while it still misses pieces: peers that
-	// come later must be found soon.
-	announceBusy = 3 * time.Second
+	// come later must be found soon. In a swarm with more than announceBudget
+	// members a second they are many, and the interval stretches up to
+	// announceSlow, which stays below crossingExpiry.
+	announceBusy   = 3 * time.Second
+	announceSlow   = 12 * time.Second
+	announceBudget = 500
 	// memberExpiry is when a silent member is forgotten.
 	memberExpiry = 3 * announceInterval
 	// crossingExpiry is when a member that fetches across regions and falls
@@ -78,7 +82,7 @@ func (t *Tracker) Announce(infoHash string, m Member, now time.Time) api.Announc
 	}
 	resp := api.AnnounceResponse{Interval: api.Duration(announceInterval), Size: 1}
 	if m.Left > 0 {
-		resp.Interval = api.Duration(announceBusy)
+		resp.Interval = api.Duration(busyInterval(len(region.missing)))
 		resp.Rank, resp.Size = self.at[inRegion], len(region.missing)
 	} else { // two seeds have nothing to say
 		region, site = &crowd{missing: region.missing}, &crowd{missing: site.missing}
@@ -94,6 +98,12 @@ func (t *Tracker) Announce(infoHash string, m Member, now time.Time) api.Announc
 		resp.Peers = append(resp.Peers, api.SwarmPeer{ID: o.ID, Node: o.Node, Addr: o.Addr})
 	}
 	return resp
+}
+
+// busyInterval is the time between announces of each of so many members of a
+// region that miss pieces.
+func busyInterval(missing int) time.Duration {
+	return min(max(announceBusy, time.Duration(missing)*time.Second/announceBudget), announceSlow)
 }
 
 // draw picks up to trackerPeers at random of those that are ok. Of many it

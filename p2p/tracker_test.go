@@ -149,3 +149,20 @@ func BenchmarkAnnounce(b *testing.B) {
 		})
 	}
 }
+
+// TestLargeSwarmsAnnounceLessOften: a node has to answer its whole region.
+func TestLargeSwarmsAnnounceLessOften(t *testing.T) {
+	tr, now := NewTracker(), time.Now()
+	var last api.AnnounceResponse
+	for i := range 20_000 {
+		id := fmt.Sprint(i)
+		last = tr.Announce("hash", Member{Peer: Peer{ID: id, Region: "eu"}, Addr: id + ":1", Left: 100}, now)
+		if i == 1000 {
+			require.Equal(t, api.Duration(announceBusy), last.Interval)
+		}
+	}
+	require.Equal(t, api.Duration(announceSlow), last.Interval)
+	require.Less(t, jitter(announceSlow), crossingExpiry, "nobody is taken for silent in between")
+	other := tr.Announce("hash", Member{Peer: Peer{ID: "x", Region: "us"}, Addr: "x:1", Left: 100}, now)
+	require.Equal(t, api.Duration(announceBusy), other.Interval, "each region for itself")
+}

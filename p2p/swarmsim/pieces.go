@@ -10,10 +10,10 @@ func newPieces(n int) pieces { return make(pieces, (n+63)/64) }
 func (p pieces) add(i int32)    { p[i>>6] |= 1 << (i & 63) }
 func (p pieces) remove(i int32) { p[i>>6] &^= 1 << (i & 63) }
 
-// wanted reports whether of has a piece that is neither in have nor in busy.
-func wanted(of, have, busy pieces) bool {
+// wanted reports whether of has a piece that held has not.
+func wanted(of, held pieces) bool {
 	for w, b := range of {
-		if b&^(have[w]|busy[w]) != 0 {
+		if b&^held[w] != 0 {
 			return true
 		}
 	}
@@ -21,10 +21,10 @@ func wanted(of, have, busy pieces) bool {
 }
 
 // draw returns such a piece, at random from start on, -1 if there is none.
-func draw(of, have, busy pieces, start int32) int32 {
+func draw(of, held pieces, start int32) int32 {
 	w, shift := int(start>>6), int(start&63)
 	for range len(of) + 1 {
-		if b := of[w] &^ (have[w] | busy[w]); b != 0 {
+		if b := of[w] &^ held[w]; b != 0 {
 			return int32(w<<6 + (bits.TrailingZeros64(bits.RotateLeft64(b, -shift))+shift)&63)
 		}
 		shift = 0

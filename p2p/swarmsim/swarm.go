@@ -50,7 +50,7 @@ type machine struct {
 	inFree   int64 // when its downlink is
 	doneAt   int64 // when it had all; 0 until then
 	have     pieces
-	busy     pieces // on their way
+	held     pieces // those, and the ones on their way
 	offered  pieces // by the node's plan
 	conns    []int32
 }
@@ -76,6 +76,10 @@ type swarm struct {
 	fromPeers int64
 	wasted    int64 // sent to or by machines that went down
 	announces []int // by second
+
+	// What the product's own code took of this machine's time.
+	trackerTook, planTook time.Duration
+	planned               int // calls of the plan
 }
 
 // config is what a swarm is made of.
@@ -107,7 +111,7 @@ func (s *swarm) add(up, down float64, site string) {
 	i := len(s.members)
 	m := machine{
 		id: strconv.Itoa(i), site: site, up: framing * 1e9 / up, down: framing * 1e9 / down, left: s.cfg.pieces,
-		have: newPieces(s.cfg.pieces), busy: newPieces(s.cfg.pieces), size: 1,
+		have: newPieces(s.cfg.pieces), held: newPieces(s.cfg.pieces), size: 1,
 	}
 	if i == 0 {
 		m.left, m.node, m.online = 0, s.cfg.planned, true
@@ -207,9 +211,11 @@ func (s *swarm) announce(a int32) {
 		s.announces = append(s.announces, 0)
 	}
 	s.announces[second]++
+	began := time.Now()
 	resp := s.tracker.Announce(swarmHash, p2p.Member{
 		Peer: p2p.Peer{ID: m.id, Site: m.site}, Addr: m.id, Left: int64(m.left) * s.cfg.pieceLength,
 	}, s.time())
+	s.trackerTook += time.Since(began)
 	if m.left > 0 {
 		m.rank, m.size = resp.Rank, resp.Size
 		for _, p := range resp.Peers {
@@ -236,7 +242,7 @@ func (s *swarm) connect(a, b int32) {
 	x.conns, y.conns = append(x.conns, b), append(y.conns, a)
 	if y.node {
 		s.offers.Join(x.id, taker{s, a})
-		s.offers.Has(x.id, x.list()...)
+		s.heard(x.id, x.list()...)
 	}
 	s.serve(a)
 	s.serve(b)
@@ -283,7 +289,7 @@ func (s *swarm) leave(a int32) {
 	m.life++
 	m.online, m.sending, m.asleep = false, false, false
 	m.inFree, m.coming = 0, 0
-	clear(m.busy)
+	copy(m.held, m.have)
 	if s.offers != nil {
 		s.serve(0)
 	}
@@ -310,7 +316,7 @@ func (s *swarm) serve(a int32) {
 		if m.node {
 			of = d.offered
 		}
-		if !wanted(of, d.have, d.busy) {
+		if !wanted(of, d.held) {
 			continue
 		}
 		if ready := s.ready(d); ready > s.now {
@@ -343,7 +349,7 @@ func (s *swarm) ready(d *machine) int64 {
 func (s *swarm) choose(d *machine, of pieces) int32 {
 	best := int32(-1)
 	for range looks {
-		i := draw(of, d.have, d.busy, int32(s.rng.IntN(s.cfg.pieces)))
+		i := draw(of, d.held, int32(s.rng.IntN(s.cfg.pieces)))
 		if plan.Slice(int(i), d.rank, d.size) {
 			return i
 		}
@@ -365,7 +371,7 @@ func (s *swarm) send(a, b, piece int32) {
 	m, d := &s.members[a], &s.members[b]
 	bytes := float64(s.size(piece))
 	m.sending = true
-	d.busy.add(piece)
+	d.held.add(piece)
 	d.coming++
 	sent := s.now + int64(bytes*m.up)
 	d.inFree = max(d.inFree, s.now) + int64(bytes*d.down)
@@ -384,9 +390,9 @@ func (s *swarm) arrived(e event) {
 		s.wasted += s.size(e.piece)
 		return
 	}
-	d.busy.remove(e.piece)
 	d.coming--
 	if m.life != e.ea { // what had not left the machine is lost
+		d.held.remove(e.piece)
 		s.wasted += s.size(e.piece)
 		for _, c := range d.conns {
 			s.serve(c)
@@ -418,9 +424,17 @@ func (s *swarm) arrived(e event) {
 // tell lets the node know of a piece, over a connection if there is one.
 func (s *swarm) tell(d *machine, piece int32) {
 	if slices.Contains(d.conns, 0) {
-		s.offers.Has(d.id, int(piece))
+		s.heard(d.id, int(piece))
 		s.serve(0)
 	}
+}
+
+// heard tells the node's plan what a machine has.
+func (s *swarm) heard(id string, has ...int) {
+	began := time.Now()
+	s.offers.Has(id, has...)
+	s.planTook += time.Since(began)
+	s.planned++
 }
 
 // complete ends connections between machines that have nothing to say.

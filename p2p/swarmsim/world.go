@@ -42,7 +42,9 @@ type outcome struct {
 	Wasted                  int64         // bytes
 	Bytes                   classes
 	PeakOfNode, Peak        int // announces in the busiest second
-	Took                    time.Duration
+	// Tracker and Plan are what one call of the product's own code took.
+	Tracker, Plan time.Duration
+	Took          time.Duration
 }
 
 // classes is how many bytes came from where.
@@ -101,15 +103,22 @@ func (w *world) simulate(ctx context.Context) (out outcome, err error) {
 		return out, err
 	}
 	var announces []int
+	asked, planned := 0, 0
 	for _, r := range regions {
 		out.add(r, w.Size)
+		out.Tracker += r.swarm.trackerTook
+		out.Plan += r.swarm.planTook
+		planned += r.swarm.planned
 		for second, n := range r.swarm.announces {
 			if second == len(announces) {
 				announces = append(announces, 0)
 			}
 			announces[second] += n
+			asked += n
 		}
 	}
+	out.Tracker /= time.Duration(asked)
+	out.Plan /= time.Duration(planned)
 	out.Peak = slices.Max(announces)
 	out.Took = time.Since(began)
 	return out, nil
