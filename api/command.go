@@ -266,13 +266,14 @@ type CommandDetail struct {
 
 // CommandList asks for a page of commands; an empty field selects all.
 type CommandList struct {
-	Rollout     string    `json:"rollout,omitempty"`
-	Agent       string    `json:"agent,omitempty"`
-	Artifact    string    `json:"artifact,omitempty"`
-	Correlation string    `json:"correlation,omitempty"`
-	State       State     `json:"state,omitempty"`
-	Since       time.Time `json:"since,omitzero"` // created at or after it
-	Until       time.Time `json:"until,omitzero"` // created before it
+	Rollout     string     `json:"rollout,omitempty"`
+	Agent       string     `json:"agent,omitempty"`
+	Artifact    string     `json:"artifact,omitempty"`
+	Correlation string     `json:"correlation,omitempty"`
+	State       State      `json:"state,omitempty"`
+	Class       ErrorClass `json:"class,omitempty"` // of the failure
+	Since       time.Time  `json:"since,omitzero"`  // created at or after it
+	Until       time.Time  `json:"until,omitzero"`  // created before it
 }
 
 // Matches reports whether c is one that l selects.
@@ -282,6 +283,7 @@ func (l *CommandList) Matches(c *Command) bool {
 		(l.Artifact == "" || l.Artifact == c.Artifact) &&
 		(l.Correlation == "" || l.Correlation == c.CorrelationID) &&
 		(l.State == "" || l.State == c.State) &&
+		(l.Class == "" || (c.Failure != nil && l.Class == c.Failure.Class)) &&
 		(l.Since.IsZero() || !c.CreatedAt.Before(l.Since)) &&
 		(l.Until.IsZero() || c.CreatedAt.Before(l.Until))
 }

@@ -54,7 +54,7 @@ func (b *browser) pausesAndResumes(m *mesh, first *proc) {
 func (b *browser) failsAndRetries(m *mesh) {
 	licence := m.path("licence")
 	require.NoError(b.t, os.WriteFile(m.path("guarded.bin"), payload(4, 64<<10), 0o600))
-	m.run("publish", m.path("guarded.bin"), "--name", "guarded", "--version", "1.0.0", "--check", "command:cat "+licence, "--check-within", "1s")
+	m.run("publish", m.path("guarded.bin"), "--name", "guarded", "--version", "1.0.0", "--check", "command:cat "+licence, "--check-within", "4s")
 	b.open("/agents/kiosk-2")
 	b.click("Roll out…")
 	b.choose("Artifact", "guarded")
@@ -63,7 +63,7 @@ func (b *browser) failsAndRetries(m *mesh) {
 	b.confirm("Start on 1 agent")
 	b.see("Why agents failed")
 	b.shoot("rollout-failed")
-	b.run("open the example", chromedp.Click(`//section[@aria-label="Why agents failed"]//tbody//a`, chromedp.NodeVisible))
+	b.run("open the example", chromedp.Click(`//section[@aria-label="Why agents failed"]//tbody//a[starts-with(@href, "/commands/")]`, chromedp.NodeVisible))
 	b.see("No such file or directory")
 	b.see("Execution log")
 	b.shoot("command-failed")

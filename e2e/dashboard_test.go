@@ -8,6 +8,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
+
+	"redflag/api"
 )
 
 // TestDashboard is an operator's day at the pages: everything real, three
@@ -82,6 +84,13 @@ func (b *browser) installs(m *mesh) {
 	b.click("us")
 	b.see("4 agents in 2 regions")
 	b.run("leave the field", chromedp.KeyEvent(kb.Escape))
+	b.fill("Order of regions", "us"+kb.ArrowDown+kb.Enter)
+	b.see("the rest")
+	b.fill("Maintenance windows", "mon-fri 26:00-04:00"+kb.Enter)
+	b.see("is no window")
+	b.fill("Maintenance windows", kb.Backspace+"daily 00:00-24:00 UTC"+kb.Enter)
+	b.see("within daily 00:00-24:00 UTC: open now")
+	b.see("redflag rollout create app --version 1.0.0 --to region:eu,us --region-order us --success-threshold 100 --max-failure-ratio 10 --window 'daily 00:00-24:00 UTC' --watch")
 	b.shoot("new-rollout")
 	b.click("Create…")
 	b.see("Start on 4 agents")
@@ -90,7 +99,16 @@ func (b *browser) installs(m *mesh) {
 	b.see("4 of 4 agents ended")
 	b.see("done")
 	require.Equal(b.t, string(payload(1, 3<<20)), m.installed("kiosk-1"))
+	b.see("us, then the rest")
 	b.shoot("rollout")
+	var made struct {
+		Plan api.Plan `json:"plan"`
+	}
+	m.runJSON(&made, "rollout", "show", b.here())
+	window, err := api.ParseWindow("daily 00:00-24:00 UTC")
+	require.NoError(b.t, err)
+	require.Equal(b.t, []api.Window{window}, made.Plan.Windows)
+	require.Equal(b.t, []string{"us"}, made.Plan.RegionOrder)
 }
 
 // failsForAll rolls back what has nothing before it, and reads why.
@@ -166,6 +184,8 @@ func (b *browser) everyPage() {
 		{"rollouts", "/rollouts", "app 1.1.0"},
 		{"history", "/commands", "kiosk-6"},
 		{"history-failed", "/commands?state=failed", "no previous"},
+		{"history-class", "/commands?class=health&since=24h", "guarded 1.0.0"},
+		{"agent-ready", "/agents/kiosk-2", "Latest log lines"},
 		{"swarm", "/swarm", "Who gets bytes from whom"},
 		{"metrics", "/trends", "By artifact"},
 		{"logs", "/logs", "Logs"},

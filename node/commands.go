@@ -40,6 +40,7 @@ func commandFilter(r *http.Request) (api.CommandList, error) {
 	f := api.CommandList{
 		Rollout: q.Get("rollout"), Agent: q.Get("agent"), Artifact: q.Get("artifact"),
 		Correlation: q.Get("correlation"), State: api.State(q.Get("state")),
+		Class: api.ErrorClass(q.Get("class")),
 	}
 	if f.State != "" && f.State.Rank() < 0 {
 		return f, api.Errorf(api.CodeInvalid, "state %.32q is not known", string(f.State)).WithHint("use one of %v", api.States)

@@ -59,7 +59,7 @@ var operations = map[string]operation{
 	"POST /v1/rollouts/{id}/pause":               {summary: "Hand out no more commands of a rollout", in: api.ChangeRolloutRequest{}, out: api.Rollout{}},
 	"POST /v1/rollouts/{id}/resume":              {summary: "Go on with a rollout", in: api.ChangeRolloutRequest{}, out: api.Rollout{}},
 	"POST /v1/rollouts/{id}/rollback":            {summary: "Send everybody back to the version before", in: api.RollbackRequest{}, out: api.Rollout{}},
-	"GET /v1/commands":                           {summary: "A page of commands", out: page[api.Command]{}, query: append(paging, "rollout", "agent", "artifact", "correlation", "state", "since", "until")},
+	"GET /v1/commands":                           {summary: "A page of commands", out: page[api.Command]{}, query: append(paging, "rollout", "agent", "artifact", "correlation", "state", "class", "since", "until")},
 	"GET /v1/commands/{id}":                      {summary: "One command with its timeline", out: api.CommandDetail{}},
 	"POST /v1/commands/{id}/cancel":              {summary: "Cancel one command", out: api.Command{}},
 	"POST /v1/commands/{id}/retry":               {summary: "Repeat a command that failed", in: api.RetryRequest{}, out: api.Rollout{}},

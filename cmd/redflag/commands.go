@@ -39,8 +39,8 @@ func newCommandsCommand() *cobra.Command {
 
 // commandFilter is the flags that narrow a listing.
 type commandFilter struct {
-	rollout, agent, artifact, correlation, state, since, until string
-	limit                                                      int
+	rollout, agent, artifact, correlation, state, class, since, until string
+	limit                                                             int
 }
 
 func (f *commandFilter) add(cmd *cobra.Command) {
@@ -50,6 +50,7 @@ func (f *commandFilter) add(cmd *cobra.Command) {
 	fs.StringVar(&f.artifact, "artifact", "", "only commands about this artifact")
 	fs.StringVar(&f.correlation, "correlation", "", "only commands with this correlation id")
 	fs.StringVar(&f.state, "state", "", "only commands in this state")
+	fs.StringVar(&f.class, "class", "", "only commands that failed with this class, such as health or disk")
 	fs.StringVar(&f.since, "since", "", "only commands created since then: 24h ago as 24h, or 2026-03-01T12:00:00Z")
 	fs.StringVar(&f.until, "until", "", "only commands created before then, written alike")
 	fs.IntVar(&f.limit, "limit", 0, "show at most this many; 0 shows all")
@@ -67,7 +68,7 @@ func (f *commandFilter) query() (url.Values, error) {
 	}
 	for k, v := range map[string]string{
 		"rollout": f.rollout, "agent": f.agent, "artifact": f.artifact, "correlation": f.correlation,
-		"state": f.state, "since": since, "until": until,
+		"state": f.state, "class": f.class, "since": since, "until": until,
 	} {
 		if v != "" {
 			q.Set(k, v)

@@ -45,7 +45,7 @@ export const rolloutRoute = createRoute({
   ...under, path: '/rollouts/$id', validateSearch: pick('state', 'after'), component: lazyRouteComponent(() => import('./pages/Rollout'), 'RolloutPage'),
 });
 export const commandsRoute = createRoute({
-  ...under, path: '/commands', validateSearch: pick('rollout', 'agent', 'state', 'artifact', 'class', 'after'),
+  ...under, path: '/commands', validateSearch: pick('rollout', 'agent', 'state', 'artifact', 'class', 'since', 'after'),
   component: lazyRouteComponent(() => import('./pages/Commands'), 'Commands'),
 });
 export const commandRoute = createRoute({

@@ -45,7 +45,7 @@ function list<R>(path: string, every = 5000, enabled = true) {
   return { ...query<R>(path, every, enabled), placeholderData: keepPreviousData };
 }
 
-export interface CommandFilter { rollout?: string; agent?: string; state?: string; after?: string; limit?: number }
+export interface CommandFilter { rollout?: string; agent?: string; state?: string; artifact?: string; class?: string; since?: string; after?: string; limit?: number }
 
 export const queries = {
   health: () => query<T.Health[]>('/v1/cluster/health'),

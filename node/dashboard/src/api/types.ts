@@ -1,7 +1,7 @@
 // The shapes of the operator API. Times are RFC 3339, durations "1m30s".
 
 export type Status = 'ok' | 'warn' | 'critical';
-export type Activity = 'idle' | 'downloading' | 'installing' | 'failing';
+export type Activity = 'idle' | 'downloading' | 'installing' | 'failing' | 'degraded';
 export type CommandState =
   | 'pending' | 'leased' | 'running' | 'succeeded' | 'failed' | 'timed_out' | 'cancelled' | 'rolled_back';
 
@@ -41,7 +41,11 @@ export interface Installed { name: string; version: string; sha256: string; prev
 export interface Progress { command_id: string; phase: string; transfer: Transfer }
 export interface Presence {
   agent_id: string; node: string; last_poll: string; activity: Activity; version: string;
-  installed?: Installed[]; progress?: Progress[]; machine?: Machine;
+  installed?: Installed[]; progress?: Progress[]; machine?: Machine; readiness?: Readiness; waiting?: { command_id: string; reason: string }[];
+}
+export interface Readiness {
+  disk_free?: number; disk_total?: number; load_percent?: number; on_battery?: boolean; battery?: number; package_lock?: boolean;
+  reboot_pending?: boolean; metered?: boolean; window_open?: boolean; blocked?: { gate: string; reason: string }[]; degraded?: string;
 }
 export interface Machine { os?: string; arch?: string; labels?: Record<string, string> }
 export interface Agent {
@@ -56,7 +60,7 @@ export interface AgentSummary { agents: number; online: number; regions: AgentCo
 
 export interface Artifact {
   name: string; version: string; length: number; sha256: string; info_hash: string; piece_length: number;
-  published_at: string; published_by?: string; origin_node: string;
+  published_at: string; published_by?: string; origin_node: string; deltas?: { from_version: string; length: number }[];
 }
 
 export interface Selector { all?: boolean; regions?: string[]; labels?: Record<string, string>; agents?: string[] }

@@ -1,10 +1,11 @@
 import { Button, SimpleGrid, Stack, Text } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
+import type { ReactNode } from 'react';
 import { call } from '../api/client';
 import { queries } from '../api/queries';
-import type { Agent, Installed } from '../api/types';
-import { useSilence } from '../api/useSilence';
+import type { Agent, Command, Installed } from '../api/types';
+import { useSilence } from '../api/useSettingOf';
 import { useMay } from '../auth/session';
 import { agentRoute } from '../router';
 import { agentState } from '../ui/agents';
@@ -16,9 +17,11 @@ import { useNow } from '../ui/clock';
 import { CommandTable } from '../ui/CommandTable';
 import { ConfirmButton } from '../ui/Confirm';
 import { Empty } from '../ui/Empty';
-import { bytes } from '../ui/format';
+import { bytes, isTime, utc, words } from '../ui/format';
 import { newRolloutID } from '../ui/ids';
 import { Page } from '../ui/Page';
+import { Ready } from '../ui/Readiness';
+import { rolloutName } from '../ui/RolloutTable';
 import { Labels } from '../ui/Selectors';
 import { Settled } from '../ui/Settled';
 import { Status } from '../ui/Status';
@@ -43,14 +46,21 @@ export function AgentPage() {
         )}
       </Settled>
       {agent.data && <InFlight agent={agent.data} />}
-      <AgentSettings id={id} />
+      {agent.data && (
+        <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
+          <Card title="Readiness"><ReadinessFacts agent={agent.data} /></Card>
+          <Card title="Timeline"><Timeline agent={agent.data} commands={commands.data?.items ?? []} /></Card>
+        </SimpleGrid>
+      )}
       <Card title="Commands" flush actions={<Link to="/commands" search={{ agent: id }} className="rf-link"><Text size="xs">All</Text></Link>}>
         <Settled query={commands} what="commands">
           {(page) => (page.items.length === 0
             ? <Empty title="No command has been addressed to this agent" />
-            : <CommandTable label={`Commands of ${id}`} commands={page.items} without={['Agent', 'Region']} />)}
+            : <CommandTable label={`Commands of ${id}`} commands={page.items} without={['Agent', 'Region']} retry />)}
         </Settled>
       </Card>
+      <AgentSettings id={id} />
+      <LatestLogs id={id} />
     </Page>
   );
 }
@@ -137,6 +147,74 @@ function InFlight({ agent }: { agent: Agent }) {
           </div>
         ))}
       </Stack>
+    </Card>
+  );
+}
+
+const yesNo = (v: boolean | undefined, yes: string, no: string) => (v === undefined ? <span className="rf-calm">not reported</span> : v ? yes : no);
+
+/** ReadinessFacts is what a machine says of itself with each poll, and what waits for that to change. */
+function ReadinessFacts({ agent: a }: { agent: Agent }) {
+  const r = a.presence?.readiness;
+  if (a.presence === undefined || r === undefined) return <Text size="sm" c="dimmed">The machine has not said how it is.</Text>;
+  const rows: [string, ReactNode][] = [
+    ['In all', <Ready key="a" readiness={r} />],
+    ...(r.blocked ?? []).map((b): [string, ReactNode] => [`Own ${b.gate}`, b.reason]),
+    ...(r.degraded ? [['Degraded', <span key="d" className="rf-bad">{r.degraded}</span>] as [string, ReactNode]] : []),
+    ['Disk', r.disk_free === undefined || r.disk_total === undefined
+      ? 'not reported'
+      : <div key="k"><Text size="xs" mb={2}>{bytes(r.disk_free)} free of {bytes(r.disk_total)}</Text><PartBar part={r.disk_total - r.disk_free} whole={r.disk_total} label="Disk used" /></div>],
+    ['Load', r.load_percent === undefined ? 'not reported' : `${r.load_percent} % of each CPU, over a minute`],
+    ['Power', <span key="p">{yesNo(r.on_battery, 'battery', 'mains')}{r.battery !== undefined && `, ${r.battery} % charged`}</span>],
+    ['Link', yesNo(r.metered, 'metered', 'not metered')],
+    ['Package manager', yesNo(r.package_lock, 'locked by another program', 'free')],
+    ['Restart', yesNo(r.reboot_pending, 'pending', 'not needed')],
+    ...(r.window_open !== undefined ? [['Own window', r.window_open ? 'open' : 'shut'] as [string, ReactNode]] : []),
+    ...(a.presence.waiting ?? []).map((w): [string, ReactNode] => ['Waits', <span key={w.command_id}><Link to="/commands/$id" params={{ id: w.command_id }} className="rf-link rf-mono">{w.command_id}</Link>: {w.reason}</span>]),
+  ];
+  return <Facts rows={rows} />;
+}
+
+/** events is how many steps a timeline shows. */
+const events = 12;
+
+/** Timeline is what happened to a machine, the newest first. */
+function Timeline({ agent: a, commands }: { agent: Agent; commands: Command[] }) {
+  const all = commands.flatMap((c) => {
+    const what = <><Link to="/commands/$id" params={{ id: c.id }} className="rf-link">{rolloutName(c)}</Link> </>;
+    const steps: [string, string, string | undefined][] = [['leased', 'handed out', c.leased_at], [c.state, words(c.state), c.ended_at]];
+    return steps.filter((s): s is [string, string, string] => isTime(s[2])).map(([state, label, at]) => ({ key: `${c.id}-${label}`, state, at, text: <>{what}{label}</> }));
+  });
+  const told = [...all.toSorted((x, y) => y.at.localeCompare(x.at)), { key: 'enrolled', state: 'active', at: a.enrolled_at, text: <>enrolled</> }];
+  return (
+    <ol className="rf-timeline">
+      {told.slice(0, events).map((e) => (
+        <li key={e.key}><Status state={e.state} label="" /><Text size="sm">{e.text}</Text><Text size="xs"><Ago at={e.at} /></Text></li>
+      ))}
+    </ol>
+  );
+}
+
+/** lines is how much of a log a page shows beside the rest. */
+const lines = 10;
+
+/** LatestLogs is the end of what the agent logged, the newest line first. */
+function LatestLogs({ id }: { id: string }) {
+  const logs = useQuery(queries.logs({ agent: id, since: '15m' }));
+  return (
+    <Card title="Latest log lines" flush actions={<Link to="/logs" search={{ agent: id }} className="rf-link"><Text size="xs">All</Text></Link>}>
+      <Settled query={logs} what="log lines">
+        {({ items }) => (items.length === 0 ? <Empty title="No line of this agent in the last 15 minutes">Agents send theirs with their polls.</Empty> : (
+          <Table
+            label="Latest log lines" rows={items.slice(-lines).toReversed()} rowKey={(l) => `${l.spool}-${l.seq}`}
+            columns={[
+              { name: 'Time (UTC)', cell: (l) => <span className="rf-nowrap" title={utc(l.at)}>{new Date(l.at).toISOString().slice(11, 19)}</span> },
+              { name: 'Level', cell: (l) => String(l.line['@level'] ?? '') },
+              { name: 'Message', cell: (l) => <span className="rf-break">{String(l.line['@message'] ?? '')}</span> },
+            ]}
+          />
+        ))}
+      </Settled>
     </Card>
   );
 }

@@ -6,7 +6,7 @@ import { Link, useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries } from '../api/queries';
 import type { Agent } from '../api/types';
-import { useSilence } from '../api/useSilence';
+import { useSettingOf, useSilence } from '../api/useSettingOf';
 import { useMay } from '../auth/session';
 import { agentsRoute } from '../router';
 import { agentState } from '../ui/agents';
@@ -18,6 +18,7 @@ import { Empty } from '../ui/Empty';
 import { count, plural } from '../ui/format';
 import { Page } from '../ui/Page';
 import { Pager } from '../ui/Pager';
+import { Ready } from '../ui/Readiness';
 import { flags, Labels, parseTerms } from '../ui/Selectors';
 import { Settled } from '../ui/Settled';
 import { Status } from '../ui/Status';
@@ -99,13 +100,24 @@ function AgentTable({ agents }: { agents: Agent[] }) {
         { name: 'State', cell: (a) => <Status state={agentState(a, now, silence(a))} /> },
         { name: 'Region', cell: (a) => a.region },
         { name: 'Runs', cell: (a) => <Runs agent={a} /> },
+        { name: 'Ready', wide: true, cell: (a) => a.presence && <Ready readiness={a.presence.readiness} /> },
         { name: 'Labels', wide: true, cell: (a) => <Labels labels={a.labels} /> },
-        { name: 'Agent version', wide: true, cell: (a) => <span className="rf-mono">{a.presence?.version ?? ''}</span> },
-        { name: 'Polls', wide: true, cell: (a) => a.presence?.node && <span className="rf-mono">{a.presence.node}</span> },
+        { name: 'Cap', wide: true, cell: (a) => <Cap agent={a} /> },
+        { name: 'Agent version', wide: true, cell: (a) => a.presence && <span className="rf-mono rf-clip" style={{ maxWidth: '9rem' }} title={a.presence.version}>{a.presence.version}</span> },
+        { name: 'Polls', wide: true, cell: (a) => a.presence && <span className="rf-mono">{a.presence.node}</span> },
         { name: 'Last poll', right: true, cell: (a) => <Ago at={a.presence?.last_poll} /> },
       ]}
     />
   );
+}
+
+/** Cap is how fast the cluster lets a machine fetch and give; its own cap may be stricter. */
+function Cap({ agent }: { agent: Agent }) {
+  const of = useSettingOf();
+  const [down, up, schedule] = ['agent.download_limit', 'agent.upload_limit', 'agent.schedule'].map((key) => of(key, agent) ?? '');
+  const rates = down === 'unlimited' && up === 'unlimited' ? '' : `${down} down, ${up} up`;
+  const text = [rates, schedule && 'by the hour'].filter(Boolean).join(', ');
+  return text ? <span title={schedule || undefined}>{text}</span> : <span className="rf-calm">none</span>;
 }
 
 function Runs({ agent }: { agent: Agent }) {

@@ -1,7 +1,7 @@
 import { Alert, Group, SimpleGrid, Stack, Text } from '@mantine/core';
 import { IconHourglass } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
-import { Link, useNavigate } from '@tanstack/react-router';
+import { Link } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import { call } from '../api/client';
 import { queries } from '../api/queries';
@@ -15,8 +15,8 @@ import { took } from '../ui/CommandTable';
 import { ConfirmButton } from '../ui/Confirm';
 import { Correlation } from '../ui/Correlation';
 import { bytes, exactSpan, isTime, percent, plural, sentence, words } from '../ui/format';
-import { newRolloutID } from '../ui/ids';
 import { Page } from '../ui/Page';
+import { Retry } from '../ui/Retry';
 import { rolloutName } from '../ui/RolloutTable';
 import { Settled } from '../ui/Settled';
 import { Status } from '../ui/Status';
@@ -30,7 +30,7 @@ export function CommandPage() {
   return (
     <Page
       name={name} title={<Group gap="sm">{name}{c && <Text span size="sm"><Status state={c.state} label={c.state === 'running' && c.phase ? c.phase : undefined} /></Text>}</Group>}
-      actions={<><CopyCli command={`redflag commands ${id}`} />{c && !isTime(c.ended_at) && <Cancel command={c} />}{c && ['failed', 'timed_out', 'rolled_back'].includes(c.state) && <Retry command={c} />}</>}
+      actions={<><CopyCli command={`redflag commands ${id}`} />{c && !isTime(c.ended_at) && <Cancel command={c} />}{c && <Retry command={c} />}</>}
     >
       <Settled query={command} what="this command">{(got) => <Detail command={got} />}</Settled>
     </Page>
@@ -121,24 +121,6 @@ function Timeline({ command: c }: { command: Command }) {
         );
       })}
     </ol>
-  );
-}
-
-function Retry({ command: c }: { command: Command }) {
-  const navigate = useNavigate();
-  return (
-    <ConfirmButton
-      title={`Retry on ${c.agent_id}?`} action="Retry on 1 agent"
-      cli={`redflag commands retry ${c.id}`}
-      body={<Text size="sm">One machine is hit: {c.agent_id} in {c.region} gets the same command again with its next poll.</Text>}
-      onConfirm={async () => {
-        const id = newRolloutID();
-        await call('POST', `/v1/commands/${encodeURIComponent(c.id)}/retry`, { id });
-        await navigate({ to: '/rollouts/$id', params: { id } });
-      }}
-    >
-      Retry…
-    </ConfirmButton>
   );
 }
 

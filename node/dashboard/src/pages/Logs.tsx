@@ -63,7 +63,7 @@ function Found({ page, after, go }: { page: LogPage; after: string | undefined; 
       {silent.length > 0 && <Alert color="yellow" variant="outline" title={`${silent.join(', ')} did not answer`}><Text size="sm">Lines that only they hold are missing here.</Text></Alert>}
       <Card flush label="Log lines">
         {page.items.length === 0 ? <Empty title="No line matches">Agents send theirs with their polls: the newest come within one poll.</Empty> : (
-          <section className="rf-table rf-log" aria-label="Log lines">
+          <section className="rf-table rf-stack rf-log" aria-label="Log lines">
             <table>
               <thead><tr><th scope="col">Time (UTC)</th><th scope="col">Level</th><th scope="col">From</th><th scope="col">Message</th></tr></thead>
               <tbody>{page.items.map((l) => <Line key={`${l.source}-${l.spool}-${l.seq}`} line={l} />)}</tbody>
@@ -93,9 +93,9 @@ function Line({ line: l }: { line: LogLine }) {
           </ActionIcon>
           <span title={utc(l.at)}>{new Date(l.at).toISOString().slice(11, 23)}</span>
         </td>
-        <td><Status state={states[level] ?? 'unknown'} label={level} /></td>
-        <td className="rf-nowrap">{l.source}</td>
-        <td className="rf-break"><b>{text('@message')}</b> <span className="rf-calm">{rest.map(([k, v]) => `${k}=${typeof v === 'string' ? v : JSON.stringify(v)}`).join(' ')}</span></td>
+        <td data-name="Level"><Status state={states[level] ?? 'unknown'} label={level} /></td>
+        <td className="rf-nowrap" data-name="From">{l.source}</td>
+        <td className="rf-break" data-name="Message"><b>{text('@message')}</b> <span className="rf-calm">{rest.map(([k, v]) => `${k}=${typeof v === 'string' ? v : JSON.stringify(v)}`).join(' ')}</span></td>
       </tr>
       {open && (
         <tr>

@@ -132,7 +132,7 @@ function Counted({ metrics, span, shown }: { metrics: UpdateMetrics; span: strin
           <Table
             label="Failures by class" rows={failed} rowKey={(s) => s.name}
             columns={[
-              { name: 'Class', cell: (s) => <b>{words(s.name)}</b> },
+              { name: 'Class', cell: (s) => <Link to="/commands" search={{ class: s.name }} className="rf-link"><b>{words(s.name)}</b></Link> },
               { name: 'Commands', right: true, cell: (s) => count(s.ended) },
               { name: 'For example', cell: (s) => <Example command={commands.find((c) => c.failure?.class === s.name)} /> },
             ]}

@@ -9,22 +9,27 @@ import { queries } from '../api/queries';
 import type { AgentSummary, Artifact, CreateRollout, Plan, Selector } from '../api/types';
 import { useMay } from '../auth/session';
 import { newRolloutRoute } from '../router';
+import { Ago } from '../ui/Ago';
 import { Card, Facts } from '../ui/Card';
 import { Command } from '../ui/Cli';
+import { useNow } from '../ui/clock';
 import { ConfirmButton } from '../ui/Confirm';
 import { Denied } from '../ui/Denied';
 import { Empty } from '../ui/Empty';
 import { bytes, count, plural } from '../ui/format';
 import { newRolloutID } from '../ui/ids';
 import { Page } from '../ui/Page';
-import { parseWaves, thresholds, waveText } from '../ui/Plan';
+import { parseWaves, thresholds, waveRows, waveText } from '../ui/Plan';
 import { flags, parseTerms, terms } from '../ui/Selectors';
 import { Settled } from '../ui/Settled';
 import { Table } from '../ui/Table';
+import { maxWindows, opens, parseWindow, windowText } from '../ui/window';
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 
 interface Draft {
   kind: string; artifact: string | null; version: string | null; everyone: boolean; regions: string[]; labels: string[]; agents: string[];
-  waves: string; success: number; halt: number; dynamic: boolean;
+  waves: string; order: string[]; windows: string[]; success: number; halt: number; dynamic: boolean;
 }
 
 function start(given: { kind?: string; artifact?: string; version?: string; select?: string }): Draft {
@@ -33,7 +38,7 @@ function start(given: { kind?: string; artifact?: string; version?: string; sele
   return {
     kind: given.kind ?? 'install', artifact: given.artifact ?? null, version: given.version ?? null,
     everyone: list.includes('all'), regions: of('region:'), labels: of('label:'), agents: of('agent:'),
-    waves: '', success: 100, halt: 10, dynamic: false,
+    waves: '', order: [], windows: [], success: 100, halt: 10, dynamic: false,
   };
 }
 
@@ -47,19 +52,36 @@ function selectorOf(d: Draft): Selector {
   };
 }
 
-/** planOf is how a draft goes ahead, and undefined where it is all at once. */
-function planOf(d: Draft): Plan | undefined {
-  const waves = parseWaves(d.waves);
-  if ((waves === undefined || waves.length === 0) && !d.dynamic) return undefined;
+/** planOf is how a draft goes ahead. */
+function planOf(d: Draft): Plan {
+  const waves = parseWaves(d.waves) ?? [];
+  const windows = d.windows.map(parseWindow).filter((w) => w !== undefined);
   return {
-    ...(waves && waves.length > 0 && { waves, success_percent: d.success, max_failure_percent: d.halt }),
+    ...(waves.length > 0 && { waves }),
+    ...(d.order.length > 0 && { region_order: d.order }),
+    ...(waves.length + d.order.length > 0 && { success_percent: d.success, max_failure_percent: d.halt }),
+    ...(windows.length > 0 && { windows }),
     ...(d.dynamic && { dynamic: true }),
   };
 }
 
-function planFlags(d: Draft): string {
-  const p = planOf(d);
-  return (p?.waves ? `${flags('wave', p.waves.map(waveText))} --success-threshold ${d.success} --max-failure-ratio ${d.halt}` : '') + (p?.dynamic ? ' --dynamic' : '');
+const inWaves = (p: Plan) => (p.waves ?? p.region_order) !== undefined;
+
+function planFlags(p: Plan): string {
+  return [
+    flags('wave', (p.waves ?? []).map(waveText)),
+    flags('region-order', p.region_order ? [p.region_order.join(',')] : []),
+    inWaves(p) ? ` --success-threshold ${p.success_percent} --max-failure-ratio ${p.max_failure_percent}` : '',
+    flags('window', (p.windows ?? []).map(windowText)),
+    p.dynamic ? ' --dynamic' : '',
+  ].join('');
+}
+
+/** badWindows says what is wrong with windows as they are written. */
+function badWindows(windows: string[]): string | undefined {
+  const bad = windows.find((w) => parseWindow(w) === undefined);
+  if (bad !== undefined) return `“${bad}” is no window: write days, times and a zone, such as mon-fri 22:00-04:00 Europe/Berlin`;
+  return windows.length > maxWindows ? `${maxWindows} windows are the most` : undefined;
 }
 
 export function NewRollout() {
@@ -80,17 +102,19 @@ export function NewRollout() {
   const versions = (artifacts.data ?? []).filter((a) => a.name === draft.artifact).toSorted((a, b) => b.published_at.localeCompare(a.published_at));
   const artifact = versions.find((a) => a.version === draft.version);
   const install = draft.kind === 'install';
-  const ready = draft.artifact !== null && (!install || artifact !== undefined) && (settledHit?.agents ?? 0) > 0 && parseWaves(draft.waves) !== undefined;
-  const cli = `redflag rollout create ${draft.artifact ?? 'ARTIFACT'}${install ? ` --version ${draft.version ?? 'VERSION'}` : ' --rollback'}${flags('to', terms(selector))}${planFlags(draft)} --watch`;
-
   const plan = planOf(draft);
   const badWaves = parseWaves(draft.waves) === undefined;
+  const badWindow = badWindows(draft.windows);
+  const ready = draft.artifact !== null && (!install || artifact !== undefined) && (settledHit?.agents ?? 0) > 0 && !badWaves && badWindow === undefined;
+  const cli = `redflag rollout create ${draft.artifact ?? 'ARTIFACT'}${install ? ` --version ${draft.version ?? 'VERSION'}` : ' --rollback'}${flags('to', terms(selector))}${planFlags(plan)} --watch`;
+
   const create = async () => {
-    const req: CreateRollout = { id, kind: draft.kind, artifact: draft.artifact ?? '', selector, ...(install && { version: draft.version ?? '' }), ...(plan && { plan }) };
+    const req: CreateRollout = { id, kind: draft.kind, artifact: draft.artifact ?? '', selector, ...(install && { version: draft.version ?? '' }), plan };
     await call('POST', '/v1/rollouts', req);
     await navigate({ to: '/rollouts/$id', params: { id } });
   };
 
+  const waves = waveRows(plan, settledHit?.agents ?? 0, inRegion(settledHit)).length;
   if (!may) return <Denied what="New rollout" needs="operator" />;
   return (
     <Page title="New rollout" name="New rollout">
@@ -150,7 +174,17 @@ export function NewRollout() {
                 label="Waves" description="How many agents have been released, in all, once each wave is open. Empty: everybody at once." placeholder="1, 10%, 50%"
                 value={draft.waves} onChange={(e) => set({ waves: e.currentTarget.value })} error={badWaves && 'Write numbers of agents or shares, such as 1, 10%, 50%'}
               />
-              {(plan?.waves?.length ?? 0) > 0 && (
+              <MultiSelect
+                label="Order of regions" description="These come first, in this order. Without waves, each is a wave." placeholder={draft.order.length > 0 ? '' : 'As it comes'}
+                data={(settledHit ?? everywhere.data)?.regions.map((r) => r.region) ?? draft.order} value={draft.order} onChange={(order) => set({ order })}
+                searchable clearable clearButtonProps={{ 'aria-label': 'Clear the order' }} comboboxProps={{ keepMounted: false }}
+              />
+              <TagsInput
+                label="Maintenance windows" description="When agents may be worked on, beside what settings say of each. Empty: at any time." placeholder={draft.windows.length > 0 ? '' : `mon-fri 22:00-04:00 ${zone}`}
+                data={[`mon-fri 22:00-04:00 ${zone}`, `sat,sun 00:00-24:00 ${zone}`, `daily 01:00-05:00 ${zone}`]} value={draft.windows} error={badWindow}
+                onChange={(windows) => set({ windows })} splitChars={[';']} clearable clearButtonProps={{ 'aria-label': 'Clear windows' }} comboboxProps={{ keepMounted: false }}
+              />
+              {inWaves(plan) && (
                 <Group grow align="flex-end">
                   <NumberInput label="Go on when succeeded" suffix=" %" min={1} max={100} value={draft.success} onChange={(v) => set({ success: Number(v) || 100 })} hideControls />
                   <NumberInput label="Halt when more failed" suffix=" %" min={0} max={100} value={draft.halt} onChange={(v) => set({ halt: Number(v) || 0 })} hideControls />
@@ -163,7 +197,7 @@ export function NewRollout() {
         <Card title="Who is hit">
           {chosen === '' ? <Text size="sm" c="dimmed">Choose at least one region, label or agent, or every agent.</Text> : (
             <Settled query={hit} what="a count of agents">
-              {(s) => <Preview hit={s} artifact={install ? artifact : undefined} />}
+              {(s) => <Preview hit={s} artifact={install ? artifact : undefined} plan={plan} />}
             </Settled>
           )}
           <Stack gap="sm" mt="md">
@@ -176,7 +210,8 @@ export function NewRollout() {
                 body={(
                   <Text size="sm">
                     This hits <b>{plural(settledHit?.agents ?? 0, 'agent')}</b> in <b>{plural(settledHit?.regions.length ?? 0, 'region')}</b>
-                    {' '}({settledHit?.regions.map((r) => r.region).join(', ')}), {plan?.waves ? `in ${plural(plan.waves.length + 1, 'wave')} at most: it ${thresholds(plan)}.` : 'each with its next poll.'}
+                    {' '}({settledHit?.regions.map((r) => r.region).join(', ')}), {waves > 1 ? `in ${plural(waves, 'wave')}: it ${thresholds(plan)}.` : 'each with its next poll.'}
+                    {plan.windows && ` Only within ${plan.windows.map(windowText).join(' or ')}.`}
                   </Text>
                 )}
               >
@@ -190,8 +225,10 @@ export function NewRollout() {
   );
 }
 
-/** Preview says who a selection hits and about what that costs. */
-function Preview({ hit, artifact }: { hit: AgentSummary; artifact: Artifact | undefined }) {
+const inRegion = (hit: AgentSummary | undefined) => (region: string) => hit?.regions.find((r) => r.region === region)?.agents ?? 0;
+
+/** Preview says who a selection hits, when, and about what that costs. */
+function Preview({ hit, artifact, plan }: { hit: AgentSummary; artifact: Artifact | undefined; plan: Plan }) {
   const health = useQuery(queries.health());
   if (hit.agents === 0) {
     return <Alert color="yellow" variant="outline" icon={<IconAlertTriangle size={18} />} title="No agent matches"><Text size="sm">Nothing would happen. Look at the terms again.</Text></Alert>;
@@ -199,26 +236,55 @@ function Preview({ hit, artifact }: { hit: AgentSummary; artifact: Artifact | un
   const silent = hit.agents - hit.online;
   const have = new Set((health.data ?? []).filter((h) => artifact && h.seeding?.includes(artifact.info_hash)).map((h) => h.region));
   const fetching = hit.regions.filter((r) => !have.has(r.region));
+  const order = (region: string) => (plan.region_order?.indexOf(region) ?? -1) >>> 0; // those not named come last
+  const waves = waveRows(plan, hit.agents, inRegion(hit));
   return (
     <Stack gap="sm">
       <Table
-        label="Agents hit by region" rows={hit.regions} rowKey={(r) => r.region}
+        label="Agents hit by region" rows={hit.regions.toSorted((a, b) => order(a.region) - order(b.region))} rowKey={(r) => r.region}
         columns={[
           { name: 'Region', cell: (r) => <b>{r.region}</b> },
           { name: 'Agents', right: true, cell: (r) => count(r.agents) },
           { name: 'Heard lately', right: true, cell: (r) => count(r.online) },
-          ...(artifact ? [{ name: 'Payload there', right: true, cell: (r: { region: string }) => (have.has(r.region) ? 'yes' : 'not yet') }] : []),
+          ...(artifact ? [{ name: 'Over the WAN', right: true, cell: (r: { region: string }) => (have.has(r.region) ? <span className="rf-calm">has it</span> : bytes(artifact.length)) }] : []),
         ]}
       />
+      {waves.length > 1 && (
+        <Table
+          label="Waves" rows={waves} rowKey={(w) => String(w.n)}
+          columns={[
+            { name: 'Wave', cell: (w) => <b>{w.n}</b> },
+            { name: 'Reaches', cell: (w) => w.text },
+            { name: 'Agents', right: true, cell: (w) => count(w.agents) },
+            { name: 'In all', right: true, cell: (w) => count(w.upTo) },
+          ]}
+        />
+      )}
       <Facts rows={[
         ['In all', <b key="a">{plural(hit.agents, 'agent')} in {plural(hit.regions.length, 'region')}</b>],
         ...(silent > 0 ? [['Silent', `${plural(silent, 'agent')} will get it when heard again`] as [string, string]] : []),
+        ['When', <When key="w" plan={plan} />],
         ...(artifact ? [
           ['Over the WAN', fetching.length === 0 ? 'nothing: every region has the payload' : `about ${bytes(artifact.length * fetching.length)}, one copy for each of ${plural(fetching.length, 'region')}`] as [string, string],
-          ['To machines', `about ${bytes(artifact.length * hit.agents)} inside the regions, most of it between peers`] as [string, string],
+          ['To machines', `about ${bytes(artifact.length * hit.agents)} inside the regions, most of it between peers${(artifact.deltas ?? []).length > 0 ? ', less where a delta fits' : ''}`] as [string, string],
         ] : []),
       ]}
       />
     </Stack>
+  );
+}
+
+/** When says how the windows of a rollout, and those that settings give machines, stand. */
+function When({ plan }: { plan: Plan }) {
+  const now = useNow();
+  const settings = useQuery(queries.settings()).data;
+  const windows = plan.windows ?? [];
+  const next = opens(windows, now);
+  const own = (settings?.layers ?? []).filter((v) => v.key === 'maintenance.windows' && v.value !== '');
+  return (
+    <>
+      {windows.length === 0 ? 'at any time' : <>within {windows.map(windowText).join(' or ')}: {next !== undefined && (next <= now ? 'open now' : <>opens <Ago at={next} /></>)}</>}
+      {own.length > 0 && `; settings further give ${own.map((v) => `${v.layer} ${v.value}`).join(', and ')}`}
+    </>
   );
 }

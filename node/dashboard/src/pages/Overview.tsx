@@ -144,7 +144,7 @@ function Attention({ health, nodes, agents, rollouts }: {
   );
 }
 
-const activities: Activity[] = ['idle', 'downloading', 'installing', 'failing'];
+const activities: Activity[] = ['idle', 'downloading', 'installing', 'failing', 'degraded'];
 
 function Regions({ summary, nodes }: { summary: AgentSummary; nodes: Node[] }) {
   const names = [...new Set([...summary.regions.map((r) => r.region), ...nodes.map((n) => n.region)])].toSorted();

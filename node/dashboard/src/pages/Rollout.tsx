@@ -1,4 +1,4 @@
-import { Alert, Button, Group, Select, SimpleGrid, Stack, Text } from '@mantine/core';
+import { Alert, Group, Select, SimpleGrid, Stack, Text } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { useQueries, useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
@@ -19,12 +19,13 @@ import { bytes, count, isTime, percent, plural, sentence, words } from '../ui/fo
 import { newRolloutID } from '../ui/ids';
 import { Page } from '../ui/Page';
 import { Pager } from '../ui/Pager';
-import { thresholds, WaveTable, windowText } from '../ui/Plan';
+import { thresholds, WaveTable } from '../ui/Plan';
 import { failures, finished, goesOn, rolloutName } from '../ui/RolloutTable';
 import { Target } from '../ui/Selectors';
 import { Settled } from '../ui/Settled';
 import { Status } from '../ui/Status';
 import { Table } from '../ui/Table';
+import { windowText } from '../ui/window';
 
 const states = ['pending', 'leased', 'running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'rolled_back'];
 
@@ -111,6 +112,7 @@ function Progress({ rollout: r }: { rollout: Rollout }) {
             ...(r.rollback_of ? [['Undoes', <Link key="u" to="/rollouts/$id" params={{ id: r.rollback_of }} className="rf-link rf-mono">{r.rollback_of}</Link>] as [string, ReactNode]] : []),
             ...(r.retry_of ? [['Repeats', <Link key="y" to="/commands/$id" params={{ id: r.retry_of }} className="rf-link rf-mono">{r.retry_of}</Link>] as [string, ReactNode]] : []),
             ['Plan', thresholds(r.plan)],
+            ...(r.plan.region_order?.length ? [['Regions first', `${r.plan.region_order.join(', then ')}, then the rest`] as [string, ReactNode]] : []),
             ...(r.plan.windows?.length ? [['Windows', r.plan.windows.map(windowText).join('; ')] as [string, ReactNode]] : []),
             ...(r.plan.dynamic ? [['Joins', 'agents that match later get it too'] as [string, ReactNode]] : []),
             ...(isTime(r.expires_at) ? [['Expires', <Ago key="x" at={r.expires_at} />] as [string, ReactNode]] : []),
@@ -134,7 +136,6 @@ function useFailed(rollout: string): Command[] {
 /** Failures groups what went wrong, most frequent first. */
 function Failures({ id }: { id: string }) {
   const failed = useFailed(id);
-  const navigate = useNavigate({ from: '/rollouts/$id' });
   const groups = new Map<string, Command[]>();
   for (const c of failed) {
     const key = c.failure?.class ?? 'unknown';
@@ -143,12 +144,12 @@ function Failures({ id }: { id: string }) {
   const rows = [...groups].toSorted((a, b) => b[1].length - a[1].length);
   if (rows.length === 0) return null;
   return (
-    <Card title="Why agents failed" flush actions={<Button size="compact-xs" variant="default" onClick={() => void navigate({ search: { state: failed[0]?.state } })}>Show only these</Button>}>
+    <Card title="Why agents failed" flush>
       <Table
         label="Failures by class" rows={rows} rowKey={([k]) => k}
         columns={[
           { name: 'Class', cell: ([k]) => <b>{words(k)}</b> },
-          { name: 'Agents', right: true, cell: ([, list]) => count(list.length) },
+          { name: 'Agents', right: true, cell: ([k, list]) => <Link to="/commands" search={{ rollout: id, class: k }} className="rf-link">{count(list.length)}</Link> },
           { name: 'For example', cell: ([, list]) => list[0] && <Link to="/commands/$id" params={{ id: list[0].id }} className="rf-link rf-break">{list[0].failure?.message ?? list[0].id}</Link> },
         ]}
       />

@@ -21,6 +21,7 @@ import { Pending, type Changes } from './settings/Pending';
 const titles: Record<string, string> = {
   general: 'General', poll: 'Polling', agent: 'Agents', node: 'Nodes', payload: 'Payloads', health: 'Health checks', logs: 'Logs', log: 'Logs',
   retention: 'Retention', swarm: 'Swarm', retry: 'Retry', rollout: 'Rollouts', metrics: 'Metrics', trust: 'Trust', command: 'Commands', cluster: 'Cluster',
+  maintenance: 'Maintenance windows', site: 'Sites', pool: 'Server operations', enrol: 'Enrolment', history: 'History of commands', publish: 'Publishing',
 };
 
 /** groupOf is a key's first word: what it is about. */
@@ -110,7 +111,7 @@ function Part({ title, settings, layer, specs, changes, change }: {
   return (
     <Card title={title} flush>
       <Table
-        label={title} rows={specs} rowKey={(spec) => spec.key}
+        label={title} rows={specs} rowKey={(spec) => spec.key} stack
         columns={[
           { name: 'Setting', width: '46%', cell: (spec) => <About spec={spec} also={elsewhere(settings, spec.key, layer)} /> },
           { name: 'Value', width: 240, cell: (spec) => <Field spec={spec} now={here[spec.key] ?? wider(spec)} shown={shown(spec)} change={(v) => change(spec.key, v)} disabled={!may} /> },

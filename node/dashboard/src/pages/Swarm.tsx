@@ -15,6 +15,7 @@ import { Status } from '../ui/Status';
 import { Table } from '../ui/Table';
 import { Members } from './swarm/Members';
 import { SwarmPicture } from './swarm/Picture';
+import { Rates } from './swarm/Rates';
 
 /** Flow is what one region of a rollout got, and from where. */
 export interface Flow { region: string; agents: number; peers: number; nodes: number; other: number; wan: number; whole: boolean; origin: boolean }
@@ -100,6 +101,7 @@ function Flows({ rollout: r, artifact, flows }: { rollout: Rollout; artifact: Ar
           ]}
         />
       </Card>
+      <Rates rollout={r.id} />
       <Members rollout={r.id} />
     </>
   );

@@ -2,6 +2,7 @@ import { Link } from '@tanstack/react-router';
 import type { Command } from '../api/types';
 import { Ago } from './Ago';
 import { exactSpan, isTime, words } from './format';
+import { Retry } from './Retry';
 import { rolloutName } from './RolloutTable';
 import { Status } from './Status';
 import { Table } from './Table';
@@ -12,7 +13,7 @@ export function took(c: Command): string {
   return exactSpan(new Date(c.ended_at).getTime() - new Date(c.leased_at).getTime());
 }
 
-export function CommandTable({ label, commands, without = [] }: { label: string; commands: Command[]; without?: string[] }) {
+export function CommandTable({ label, commands, without = [], retry = false }: { label: string; commands: Command[]; without?: string[]; retry?: boolean }) {
   return (
     <Table
       label={label} rows={commands} rowKey={(c) => c.id}
@@ -27,6 +28,7 @@ export function CommandTable({ label, commands, without = [] }: { label: string;
         { name: 'Tries', wide: true, right: true, cell: (c: Command) => c.attempt ?? 0 },
         { name: 'Took', wide: true, right: true, cell: (c: Command) => <span className="rf-nowrap">{took(c)}</span> },
         { name: 'Last change', right: true, cell: (c: Command) => <Ago at={[c.ended_at, c.started_at, c.leased_at].find(isTime) ?? c.created_at} /> },
+        ...(retry ? [{ name: 'Action', right: true, cell: (c: Command) => <Retry command={c} compact /> }] : []),
       ].filter((c) => !without.includes(c.name))}
     />
   );

@@ -1,5 +1,8 @@
 import { Button, Group, Text } from '@mantine/core';
-import { count } from './format';
+import { plural } from './format';
+
+/** archive begins a cursor that goes on among what nodes have archived. */
+const archive = '~';
 
 /** Pager walks a listing by its cursor; the browser's back button goes back. */
 export function Pager({ shown, next, after, go }: {
@@ -8,11 +11,11 @@ export function Pager({ shown, next, after, go }: {
   if (after === undefined && next === undefined) return null;
   return (
     <Group justify="space-between" p={8} px={12} style={{ borderTop: '1px solid var(--rf-line)' }}>
-      <Text size="xs" c="dimmed">{count(shown)} rows{after === undefined ? '' : `, after ${after}`}</Text>
+      <Text size="xs" c="dimmed">{plural(shown, 'row')}</Text>
       <Group gap={6}>
         <Button variant="default" disabled={after === undefined} onClick={() => go(undefined)}>First</Button>
         <Button variant="default" disabled={after === undefined} onClick={() => window.history.back()}>Back</Button>
-        <Button variant="default" disabled={next === undefined} onClick={() => go(next)}>Next</Button>
+        <Button variant="default" disabled={next === undefined} onClick={() => go(next)}>{next?.startsWith(archive) ? 'Archived' : 'Next'}</Button>
       </Group>
     </Group>
   );

@@ -1,4 +1,4 @@
-import type { Plan, Rollout, Wave, Window } from '../api/types';
+import type { Plan, Rollout, Wave } from '../api/types';
 import { GaugeBar } from './Bar';
 import { count } from './format';
 import { Status } from './Status';
@@ -20,10 +20,23 @@ export function parseWaves(text: string): Wave[] | undefined {
 
 const released = (w: Wave, total: number) => Math.min(total, w.percent ? Math.ceil((total * w.percent) / 100) : (w.agents ?? 0));
 
-const days = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
-const clock = (m: number) => `${String(Math.floor(m / 60)).padStart(2, '0')}:${String(m % 60).padStart(2, '0')}`;
+export interface WaveRow { n: number; text: string; agents: number; upTo: number }
 
-export const windowText = (w: Window) => `${w.days.map((d) => days[d]).join(', ')} ${clock(w.from)} to ${clock(w.to)} ${w.zone}`;
+/** waveRows is how a plan releases agents: by its waves, or by its regions, and then the rest. */
+export function waveRows(plan: Plan, total: number, inRegion: (region: string) => number): WaveRow[] {
+  const rows: WaveRow[] = [];
+  const add = (text: string, upTo: number) => {
+    const before = rows.at(-1)?.upTo ?? 0;
+    if (upTo > before) rows.push({ n: rows.length + 1, text, agents: upTo - before, upTo });
+  };
+  for (const w of plan.waves ?? []) add(waveText(w), released(w, total));
+  if (rows.length === 0) {
+    let sum = 0;
+    for (const region of plan.region_order ?? []) add(region, Math.min(total, sum += inRegion(region)));
+  }
+  add('the rest', total);
+  return rows;
+}
 
 /** thresholds says in one sentence when a plan goes on and when it halts. */
 export function thresholds(p: Plan): string {
@@ -33,10 +46,8 @@ export function thresholds(p: Plan): string {
 
 /** WaveTable shows which agents are released, wave by wave. */
 export function WaveTable({ rollout: r }: { rollout: Rollout }) {
-  const given = r.plan?.waves ?? [];
-  const sizes = given.map((w) => released(w, r.agents));
-  if (given.length < r.waves) sizes.push(r.agents);
-  const rows = sizes.map((upTo, i) => ({ n: i + 1, upTo, agents: Math.max(0, upTo - (sizes[i - 1] ?? 0)), text: given[i] ? waveText(given[i]) : 'the rest' }));
+  const there = (region: string) => Object.values(r.regions?.find((g) => g.region === region)?.counts ?? {}).reduce((sum, n) => sum + n, 0);
+  const rows = waveRows(r.plan, r.agents, there);
   const { wave: at, open_wave: open } = r;
   return (
     <Table

@@ -14,14 +14,20 @@ function covers(layer: string, a: Agent): boolean {
   return layer === 'cluster';
 }
 
-/** pollIdle is how often a machine polls that has nothing to do: the narrowest layer says. */
-function pollIdle(s: Settings | undefined, a: Agent): string {
-  const set = (s?.layers ?? []).filter((v) => v.key === 'poll.idle' && covers(v.layer, a)).toSorted((x, y) => rank(x.layer) - rank(y.layer)).at(-1);
-  return set?.value ?? s?.values?.['poll.idle'] ?? s?.specs.find((spec) => spec.key === 'poll.idle')?.default ?? '60s';
+/** settingOf is what the narrowest layer that covers a machine says. */
+function settingOf(s: Settings | undefined, key: string, a: Agent): string | undefined {
+  const set = (s?.layers ?? []).filter((v) => v.key === key && covers(v.layer, a)).toSorted((x, y) => rank(x.layer) - rank(y.layer)).at(-1);
+  return set?.value ?? s?.values?.[key] ?? s?.specs.find((spec) => spec.key === key)?.default;
+}
+
+/** useSettingOf reads a setting as it holds for a machine. */
+export function useSettingOf(): (key: string, a: Agent) => string | undefined {
+  const { data } = useQuery(queries.settings());
+  return (key, a) => settingOf(data, key, a);
 }
 
 /** useSilence is how long a machine may be quiet, in ms, by the settings that hold for it. */
 export function useSilence(): (a: Agent) => number {
-  const { data } = useQuery(queries.settings());
-  return (a) => silentAfter(pollIdle(data, a));
+  const of = useSettingOf();
+  return (a) => silentAfter(of('poll.idle', a) ?? '60s');
 }
