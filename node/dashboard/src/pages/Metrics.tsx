@@ -97,7 +97,7 @@ export function Metrics() {
       </Group>
       <Settled query={all} what="what the cluster has counted">
         {(m) => (pointsOf(m).length === 0
-          ? <Card><Empty title={`No command has ended in the last ${shown.name}`} command="redflag rollout create app --version 1.0.0 --to all">Rates and times come with the first rollout.</Empty></Card>
+          ? <Card><Empty title={`No command has ended in the last ${shown.name.replace(/^1 /, '')}`} command="redflag rollout create app --version 1.0.0 --to all">Rates and times come with the first rollout.</Empty></Card>
           : <Counted metrics={m} span={span} shown={shown} />)}
       </Settled>
     </Page>
@@ -122,7 +122,7 @@ function Counted({ metrics, span, shown }: { metrics: UpdateMetrics; span: strin
         <Stat label="Fetched" value={bytes(got)} note={`${percent(total.peers, got)} from peers`} />
         <Stat label="Across regions" value={bytes(total.other)} note="fetched by agents" />
       </SimpleGrid>
-      <Card title={`Commands that ended in the last ${shown.name}`}>
+      <Card title={`Commands that ended in the last ${shown.name.replace(/^1 /, '')}`}>
         <Columns columns={columnsOf(pointsOf(metrics), shown)} step={shown.each} label="Commands over time" />
       </Card>
       <Card title="By artifact" flush><ByName rows={rows(artifacts.data, timesOf(commands, nameOf))} name="Artifact" /></Card>
@@ -132,7 +132,7 @@ function Counted({ metrics, span, shown }: { metrics: UpdateMetrics; span: strin
           <Table
             label="Failures by class" rows={failed} rowKey={(s) => s.name}
             columns={[
-              { name: 'Class', cell: (s) => <Link to="/commands" search={{ class: s.name }} className="rf-link"><b>{words(s.name)}</b></Link> },
+              { name: 'Class', cell: (s) => <Link to="/commands" search={{ class: s.name }} className="rf-link rf-nowrap"><b>{words(s.name)}</b></Link> },
               { name: 'Commands', right: true, cell: (s) => count(s.ended) },
               { name: 'For example', cell: (s) => <Example command={commands.find((c) => c.failure?.class === s.name)} /> },
             ]}

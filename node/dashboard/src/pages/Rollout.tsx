@@ -148,7 +148,7 @@ function Failures({ id }: { id: string }) {
       <Table
         label="Failures by class" rows={rows} rowKey={([k]) => k}
         columns={[
-          { name: 'Class', cell: ([k]) => <b>{words(k)}</b> },
+          { name: 'Class', cell: ([k]) => <b className="rf-nowrap">{words(k)}</b> },
           { name: 'Agents', right: true, cell: ([k, list]) => <Link to="/commands" search={{ rollout: id, class: k }} className="rf-link">{count(list.length)}</Link> },
           { name: 'For example', cell: ([, list]) => list[0] && <Link to="/commands/$id" params={{ id: list[0].id }} className="rf-link rf-break">{list[0].failure?.message ?? list[0].id}</Link> },
         ]}

@@ -21,12 +21,16 @@ import { Rates } from './swarm/Rates';
 export interface Flow { region: string; agents: number; peers: number; nodes: number; other: number; wan: number; whole: boolean; origin: boolean }
 
 export function flowsOf(r: Rollout, artifact: Artifact | undefined, health: Health[]): Flow[] {
-  return (r.regions ?? []).map((g) => {
-    const here = health.filter((h) => h.region === g.region);
+  const fetched = (h: Health) => (artifact ? (h.wan_bytes?.[artifact.info_hash] ?? 0) : 0);
+  // A region takes part with its node too: as the origin, or as one that fetched a copy for agents to come.
+  const taking = health.filter((h) => fetched(h) > 0 || h.node === artifact?.origin_node).map((h) => h.region);
+  return [...new Set([...(r.regions ?? []).map((g) => g.region), ...taking])].toSorted().map((region) => {
+    const g = r.regions?.find((one) => one.region === region);
+    const here = health.filter((h) => h.region === region);
     return {
-      region: g.region, agents: Object.values(g.counts).reduce((a, b) => a + b, 0),
-      peers: g.transfer.from_peers, nodes: g.transfer.from_nodes, other: g.transfer.from_other_regions,
-      wan: artifact ? here.reduce((sum, h) => sum + (h.wan_bytes?.[artifact.info_hash] ?? 0), 0) : 0,
+      region, agents: Object.values(g?.counts ?? {}).reduce((a, b) => a + b, 0),
+      peers: g?.transfer.from_peers ?? 0, nodes: g?.transfer.from_nodes ?? 0, other: g?.transfer.from_other_regions ?? 0,
+      wan: here.reduce((sum, h) => sum + fetched(h), 0),
       whole: artifact !== undefined && here.some((h) => h.seeding?.includes(artifact.info_hash)),
       origin: here.some((h) => h.node === artifact?.origin_node),
     };

@@ -20,7 +20,7 @@ export function SwarmPicture({ flows }: { flows: Flow[] }) {
   const words = flows.map((f) => `${f.region}: ${bytes(f.wan)} over the WAN, ${bytes(f.nodes)} from its node, ${bytes(f.peers)} between peers`).join('; ');
   return (
     <section className="rf-table" aria-label="Picture of the swarm">
-      <svg viewBox={`0 0 ${column * Math.max(1, flows.length)} ${height}`} style={{ minWidth: Math.min(2, flows.length) * 170, width: '100%', maxHeight: 340, display: 'block' }} role="img" aria-label={words}>
+      <svg viewBox={`0 0 ${column * Math.max(1, flows.length)} ${height}`} style={{ minWidth: flows.length * 180, width: '100%', maxHeight: 340, display: 'block' }} role="img" aria-label={words}>
         <defs>
           <marker id="wan-end" markerWidth="8" markerHeight="8" refX="6" refY="4" orient="auto" markerUnits="userSpaceOnUse"><path d="M0 0L8 4L0 8z" fill="var(--rf-bad)" /></marker>
           <marker id="down-end" markerWidth="8" markerHeight="8" refX="6" refY="4" orient="auto" markerUnits="userSpaceOnUse"><path d="M0 0L8 4L0 8z" fill="var(--rf-busy)" /></marker>

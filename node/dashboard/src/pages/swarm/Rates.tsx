@@ -63,7 +63,7 @@ export function Rates({ rollout }: { rollout: string }) {
   return (
     <Card title="Use of the caps over time" actions={<Text size="xs" c="dimmed">since this page was opened, {exactSpan(last - first)}</Text>}>
       <section className="rf-table" aria-label="Use of the caps over time">
-        <svg viewBox={`0 0 ${width} ${height}`} style={{ width: '100%', minWidth: 480, display: 'block' }} role="img" aria-label={words}>
+        <svg viewBox={`0 0 ${width} ${height}`} style={{ width: '100%', minWidth: 640, display: 'block' }} role="img" aria-label={words}>
           {[0, top / 2, top].map((n) => (
             <g key={n}>
               <line x1={left} x2={width} y1={y(n)} y2={y(n)} className="rf-chart-line" />
