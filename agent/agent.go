@@ -138,6 +138,7 @@ func (a *Agent) work(ctx context.Context, creds *pki.Credentials) error {
 	group.Go(func() error { return mesh.heal(ctx) })
 	group.Go(func() error { return limits.run(ctx) })
 	group.Go(func() error { return swarm.keepSeeding(ctx) })
+	group.Go(func() error { return limits.yieldTo(ctx, mesh.roundTrip) })
 	if logs != nil {
 		group.Go(func() error { return logs.run(ctx) })
 	}

@@ -132,6 +132,12 @@ func serveEndless(t *testing.T, on *netlab.Host) {
 // takeEndless reads under the caps of l until the test ends.
 func takeEndless(t *testing.T, on, from *netlab.Host, l *limits) {
 	t.Helper()
+	takeEndlessUntil(t.Context(), t, on, from, l)
+}
+
+// takeEndlessUntil does the same until ctx ends.
+func takeEndlessUntil(ctx context.Context, t *testing.T, on, from *netlab.Host, l *limits) {
+	t.Helper()
 	require.NoError(t, on.Do(func() error {
 		c, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", from.IP+":7000")
 		if err != nil {
@@ -139,7 +145,7 @@ func takeEndless(t *testing.T, on, from *netlab.Host, l *limits) {
 		}
 		limited := ratelimit.NewConn(c)
 		limited.Limit([]*ratelimit.Bucket{l.download}, nil)
-		t.Cleanup(func() { _ = limited.Close() })
+		context.AfterFunc(ctx, func() { _ = limited.Close() })
 		go func() { _, _ = io.Copy(io.Discard, limited) }()
 		return nil
 	}))

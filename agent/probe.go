@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
@@ -57,6 +58,31 @@ func (m *mesh) probeOne(ctx context.Context, n api.NodeAddr) {
 		}
 	}
 	m.nodes.well(n)
+}
+
+// errNewConnection says that a round trip was not measured: a handshake took
+// part of the time.
+var errNewConnection = errors.New("the connection was not open yet")
+
+// roundTrip measures one to the nearest node, under whatever load the link has.
+// It says nothing about the node, so it is not held against it.
+func (m *mesh) roundTrip(ctx context.Context) (took time.Duration, err error) {
+	nodes := m.nodes.order()
+	if len(nodes) == 0 {
+		return 0, errNewConnection
+	}
+	reused := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+	err = m.one(ctx, nodes[0], func(ctx context.Context, _ api.NodeAddr, c *api.Client) error {
+		began := time.Now()
+		err := c.Do(ctx, http.MethodGet, "/v1/health", nil, nil)
+		took = time.Since(began)
+		return err
+	})
+	if err == nil && !reused {
+		err = errNewConnection
+	}
+	return took, err
 }
 
 // timed makes one request to n and counts its round trip, but only over a

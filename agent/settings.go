@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"redflag/agent/yield"
 	"redflag/api"
 	"redflag/ratelimit"
 	"redflag/telemetry"
@@ -28,6 +29,8 @@ type limits struct {
 	// share is this machine's part of its site's budgets, until shareEnds.
 	share     api.Lease
 	shareEnds time.Time
+	// yielded is what other traffic on the link leaves.
+	yielded yield.Caps
 }
 
 // hourTick is how soon an edge of the schedule is felt.
@@ -64,10 +67,40 @@ func (l *limits) refresh(now time.Time) {
 	down, up := all.Schedule(api.SettingAgentSchedule).At(now)
 	down = down.Lower(l.ofSite(api.SettingSiteDownload, l.share.Download, now))
 	up = up.Lower(l.ofSite(api.SettingSiteUpload, l.share.Upload, now))
-	l.download.SetRate(l.ownDownload.Lower(l.set.DownloadLimit).Lower(down))
-	l.upload.SetRate(l.ownUpload.Lower(l.set.UploadLimit).Lower(up))
-	l.siteDownload.SetRate(all.Rate(api.SettingAgentSite))
-	l.siteUpload.SetRate(all.Rate(api.SettingAgentSite))
+	l.download.SetRate(l.ownDownload.Lower(l.set.DownloadLimit).Lower(down).Lower(l.yielded.Down))
+	l.upload.SetRate(l.ownUpload.Lower(l.set.UploadLimit).Lower(up).Lower(l.yielded.Up))
+	l.siteDownload.SetRate(all.Rate(api.SettingAgentSite).Lower(l.yielded.Down))
+	l.siteUpload.SetRate(all.Rate(api.SettingAgentSite).Lower(l.yielded.Up))
+}
+
+// yield takes what other traffic on the link leaves.
+func (l *limits) yield(caps yield.Caps) {
+	l.mu.Lock()
+	l.yielded = caps
+	l.mu.Unlock()
+	l.refresh(l.now())
+}
+
+// yields reports whether this machine yields to other traffic at all.
+func (l *limits) yields() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.set.Settings().Bool(api.SettingAgentYield)
+}
+
+// moved returns what the swarm has moved so far, on the wire.
+func (l *limits) moved() yield.Bytes {
+	return yield.Bytes{
+		Down: l.download.Passed() + l.siteDownload.Passed(),
+		Up:   l.upload.Passed() + l.siteUpload.Passed(),
+	}
+}
+
+// yieldTo follows the traffic on the default route's interface until ctx ends.
+func (l *limits) yieldTo(ctx context.Context, roundTrip func(context.Context) (time.Duration, error)) error {
+	return yield.Run(ctx, yield.Link{
+		On: l.yields, Own: l.moved, Interface: yield.DefaultInterface, RTT: roundTrip, Set: l.yield,
+	})
 }
 
 // ofSite returns what this machine may use of a budget of its site. Without a

@@ -43,6 +43,7 @@ const (
 	SettingNodeUpload      SettingKey = "node.upload_limit"
 	SettingNodeDownload    SettingKey = "node.download_limit"
 	SettingAgentSite       SettingKey = "agent.site_limit"
+	SettingAgentYield      SettingKey = "agent.yield"
 	SettingSiteDownload    SettingKey = "site.download_limit"
 	SettingSiteUpload      SettingKey = "site.upload_limit"
 	SettingAgentSchedule   SettingKey = "agent.schedule"
@@ -175,6 +176,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingNodeUpload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm upload cap of each node, on the wire"},
 	{Key: SettingNodeDownload, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeNode, Description: "swarm download cap of each node, on the wire"},
 	{Key: SettingAgentSite, Type: SettingRate, Default: "unlimited", Min: "64kbit", Scope: ScopeAgent, Description: "swarm cap of each agent, each way, to agents of its own site (the same /24 or /64); the other caps leave these out"},
+	{Key: SettingAgentYield, Type: SettingBool, Default: "false", Scope: ScopeAgent, Description: "whether an agent's swarm yields to other traffic on its machine's link: when round trips to its node grow, or its interface is full of other bytes, it lowers its own caps for as long"},
 	{Key: SettingSiteDownload, Type: SettingRate, Default: "unlimited", Min: "1mbit", Scope: ScopeAgent, Description: "swarm download cap of each site (/24 or /64), shared by its active agents"},
 	{Key: SettingSiteUpload, Type: SettingRate, Default: "unlimited", Min: "1mbit", Scope: ScopeAgent, Description: "swarm upload cap of each site (/24 or /64), shared by its active agents"},
 	{Key: SettingAgentSchedule, Type: SettingText, Unit: unitOfSchedule, Check: checkSchedule, Scope: ScopeAgent, Description: "caps of each agent by the hour; the stricter of these and the fixed ones counts"},
