@@ -71,7 +71,7 @@ export const queries = {
   tokens: () => all<T.Token>('/v1/tokens', 10_000),
   tuf: (file: string) => ({ ...query<T.TufMetadata>(`/v1/tuf/${file}`, 60_000, !file.startsWith('0.')) }),
   tufRoot: (version: number) => query<T.TufRoot>(`/v1/tuf/${version}.root.json`, 60_000),
-  logs: (q: { correlation?: string; grep?: string; since?: string; level?: string; agent?: string; node?: string; after?: string }) =>
-    list<T.LogPage>(`/v1/logs${search({ ...q, limit: 500 })}`, 5000),
+  logs: (q: { correlation?: string; grep?: string; since?: string; level?: string; agent?: string; node?: string; after?: string }, limit = 200) =>
+    list<T.LogPage>(`/v1/logs${search({ ...q, limit })}`, 5000),
   trust: () => query<T.TrustStatus>('/v1/trust', 30_000),
 };

@@ -200,7 +200,7 @@ const lines = 10;
 
 /** LatestLogs is the end of what the agent logged, the newest line first. */
 function LatestLogs({ id }: { id: string }) {
-  const logs = useQuery(queries.logs({ agent: id, since: '15m' }));
+  const logs = useQuery(queries.logs({ agent: id, since: '15m' }, 500));
   return (
     <Card title="Latest log lines" flush actions={<Link to="/logs" search={{ agent: id }} className="rf-link"><Text size="xs">All</Text></Link>}>
       <Settled query={logs} what="log lines">

@@ -14,11 +14,6 @@ function tidy(n: number): number {
   return ([2, 4, 6, 8, 10].map((m) => m * unit).find((v) => v >= n)) ?? n;
 }
 
-/** newest scrolls to the right end. */
-function newest(el: HTMLElement | null) {
-  if (el) el.scrollLeft = el.scrollWidth;
-}
-
 /** Columns draws successes and, on top of them, failures over time; label says what it is a picture of. */
 export function Columns({ columns, step, label }: { columns: Column[]; step: number; label: string }) {
   const most = tidy(Math.max(2, ...columns.map((c) => c.good + c.bad)));
@@ -29,8 +24,7 @@ export function Columns({ columns, step, label }: { columns: Column[]; step: num
   const bad = columns.reduce((sum, c) => sum + c.bad, 0);
   const axis = (t: number) => (step < 86_400_000 / 2 ? utc(t).slice(step < 3 * 3_600_000 ? 11 : 5, 16) : utc(t).slice(5, 10));
   return (
-    // Where it does not fit, the newest columns are what is looked at first.
-    <section className="rf-table" aria-label={label} ref={newest}>
+    <section className="rf-table rf-newest" aria-label={label}>
       <svg viewBox={`0 0 ${width} ${height}`} style={{ width: '100%', minWidth: 760, display: 'block' }} role="img" aria-label={`${label}: ${count(good)} succeeded, ${count(bad)} failed`}>
         <defs>
           <pattern id="chart-bad" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">

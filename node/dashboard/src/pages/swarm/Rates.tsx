@@ -15,6 +15,7 @@ function bits(rate: string): number | undefined {
 
 /** rate renders bit/s as the API does. */
 function rate(n: number): string {
+  if (n === 0) return '0';
   const [unit, size] = n >= 1e9 ? ['Gbit/s', 1e9] : n >= 1e6 ? ['Mbit/s', 1e6] : ['kbit/s', 1e3];
   return `${(n / size).toFixed(n / size < 10 ? 1 : 0)} ${unit}`;
 }
@@ -47,7 +48,7 @@ const height = 150;
 const left = 76;
 const foot = 18;
 
-/** Rates draws how fast a swarm fetched, against its caps, since this page was opened. */
+/** Rates draws how fast a swarm fetched, against its caps, while this browser looked on. */
 export function Rates({ rollout }: { rollout: string }) {
   const swarm = useQuery(queries.swarm(rollout));
   if (swarm.data === undefined) return null;
@@ -61,13 +62,13 @@ export function Rates({ rollout }: { rollout: string }) {
   const now = samples.at(-1);
   const words = now && `agents fetch ${rate(now.agents)}${now.cap === undefined ? '' : ` of ${rate(now.cap)} that their caps allow`}, nodes give ${rate(now.nodes)}`;
   return (
-    <Card title="Use of the caps over time" actions={<Text size="xs" c="dimmed">since this page was opened, {exactSpan(last - first)}</Text>}>
-      <section className="rf-table" aria-label="Use of the caps over time">
+    <Card title="Use of the caps over time" actions={<Text size="xs" c="dimmed">{last > first ? `the last ${exactSpan(last - first)}, as seen by this browser` : 'from now on'}</Text>}>
+      <section className="rf-table rf-newest" aria-label="Use of the caps over time">
         <svg viewBox={`0 0 ${width} ${height}`} style={{ width: '100%', minWidth: 640, display: 'block' }} role="img" aria-label={words}>
           {[0, top / 2, top].map((n) => (
             <g key={n}>
               <line x1={left} x2={width} y1={y(n)} y2={y(n)} className="rf-chart-line" />
-              <text x={left - 6} y={y(n) + 4} textAnchor="end" className="rf-chart-axis">{n === 0 ? '0' : rate(n)}</text>
+              <text x={left - 6} y={y(n) + 4} textAnchor="end" className="rf-chart-axis">{rate(n)}</text>
             </g>
           ))}
           <polyline points={line((s) => s.cap)} fill="none" stroke="var(--rf-bad)" strokeWidth={1.5} strokeDasharray="6 4" />
