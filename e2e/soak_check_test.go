@@ -223,12 +223,13 @@ func (s *soak) goroutines(region string) (n int) {
 	return n
 }
 
-// What may come on top of what a process took after the warm-up: connections to
-// others than then, tables and segments of a store that has more in it.
+// What may come on top of what a process took after the warm-up: connections of
+// agents whose own node was gone, tables and segments of a store that has more in
+// it, and of a node the store's cache of 64 MB.
 const (
-	moreFiles      = 24
-	moreGoroutines = 40
-	moreOfNode     = 24 << 20
+	moreFiles      = 40
+	moreGoroutines = 80
+	moreOfNode     = 48 << 20
 	moreOfAgent    = 8 << 20
 )
 

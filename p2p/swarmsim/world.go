@@ -50,7 +50,7 @@ type outcome struct {
 // classes is how many bytes came from where.
 type classes struct{ Node, Site, Region, WAN int64 }
 
-// links returns what an agent's link carries.
+// links returns what the link of the i-th agent of a region carries.
 func (w *world) links(i int) (up, down api.Rate, err error) {
 	switch w.Links {
 	case "even":
