@@ -21,7 +21,7 @@ import { Pending, type Changes } from './settings/Pending';
 const titles: Record<string, string> = {
   general: 'General', poll: 'Polling', agent: 'Agents', node: 'Nodes', payload: 'Payloads', health: 'Health checks', logs: 'Logs', log: 'Logs',
   retention: 'Retention', swarm: 'Swarm', retry: 'Retry', rollout: 'Rollouts', metrics: 'Metrics', trust: 'Trust', command: 'Commands', cluster: 'Cluster',
-  maintenance: 'Maintenance windows', site: 'Sites', pool: 'Server operations', enrol: 'Enrolment', history: 'History of commands', publish: 'Publishing',
+  maintenance: 'Maintenance windows', site: 'Sites', pool: 'Server operations', enrol: 'Enrolment', history: 'History of commands', publish: 'Publishing', otlp: 'OpenTelemetry', region: 'Regions',
 };
 
 /** groupOf is a key's first word: what it is about. */
