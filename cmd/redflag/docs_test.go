@@ -164,6 +164,20 @@ func TestDocumentsCallWhatThereIs(t *testing.T) {
 		}
 	}
 	require.Greater(t, calls, 150)
+	for path, text := range pages(t) { // what stands in a sentence may lack arguments, but not be something else
+		for _, m := range regexp.MustCompile("`(redflag [^`]+)`").FindAllStringSubmatch(text, -1) {
+			for _, command := range words(strings.Join(strings.Fields(m[1]), " ")) {
+				if args, ok := redflagOf(command); ok && !slices.Contains(args, "--help") {
+					args = slices.DeleteFunc(args, func(arg string) bool { return arg == "…" })
+					cmd, rest, err := newRoot().Find(args)
+					require.NoError(t, err, "%s: %s", path, m[1])
+					if err := cmd.ParseFlags(rest); err != nil {
+						require.ErrorContains(t, err, "needs an argument", "%s: %s", path, m[1])
+					}
+				}
+			}
+		}
+	}
 	require.Error(t, parse([]string{"rollout", "craete"}))
 	require.Error(t, parse([]string{"snapshot"}))
 	require.Error(t, parse([]string{"nodes", "--jsno"}))
