@@ -95,7 +95,8 @@ func (w *world) simulate(ctx context.Context) (out outcome, err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			regions[i], err = w.region(i)
+			r, err := w.region(i)
+			regions[i] = r
 			return err
 		})
 	}
