@@ -10,7 +10,7 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 # The race detector needs a C compiler; without one the tests run plain.
 RACE       := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ] && echo -race)
 # Packages that a test of several processes needs time for.
-TESTFLAGS  ?= -timeout 15m
+TESTFLAGS  ?= -timeout 25m
 ARGS       ?=
 
 DASHBOARD  := node/dashboard
