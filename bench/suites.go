@@ -35,6 +35,7 @@ var suites = []suite{
 		command: `go test -count=1 -run '^TestOneCopyCrossesTheWAN$' ./e2e`,
 		rows: []string{
 			"copies into the region with the most", "copies, its node killed while it fetches",
+			"copies, its node killed when it has the whole", "copies, its node lost when it has the whole",
 		},
 	},
 	{
