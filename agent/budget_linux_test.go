@@ -139,7 +139,7 @@ func takeEndless(t *testing.T, on, from *netlab.Host, l *limits) {
 func takeEndlessUntil(ctx context.Context, t *testing.T, on, from *netlab.Host, l *limits) {
 	t.Helper()
 	require.NoError(t, on.Do(func() error {
-		c, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", from.IP+":7000")
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", from.IP+":7000")
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 )
@@ -10,9 +11,7 @@ import (
 // end for 0. query may be nil.
 func List[T any](ctx context.Context, c *Client, path string, query url.Values, limit int) ([]T, error) {
 	all, q := []T{}, url.Values{"limit": {"1000"}}
-	for k, v := range query {
-		q[k] = v
-	}
+	maps.Copy(q, query)
 	for {
 		var page struct {
 			Items []T    `json:"items"`

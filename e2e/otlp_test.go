@@ -75,5 +75,4 @@ func TestExportToACollector(t *testing.T) {
 	}
 	require.Positive(t, steps, "what the agent did is in the trace")
 	t.Logf("spans: %v", spans)
-
 }

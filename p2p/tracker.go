@@ -162,7 +162,7 @@ func (t *Tracker) Crosser(infoHash, region string, withNodes bool, wait time.Dur
 		if silent > crossingExpiry {
 			continue
 		}
-		stays = stays || (o.ID == cur.id && !(cur.helpless && withNodes))
+		stays = stays || (o.ID == cur.id && (!cur.helpless || !withNodes))
 		if first == "" || o.ID < first {
 			first = o.ID
 		}

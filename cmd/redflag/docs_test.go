@@ -79,7 +79,7 @@ func words(line string) (commands [][]string) {
 		switch {
 		case quote != 0 && c == quote:
 			quote = 0
-		case quote == '\'', quote == '"' && !strings.HasPrefix(line[i:], "$(redflag") && !(c == '(' && strings.HasPrefix(line[i:], "(redflag")):
+		case quote == '\'', quote == '"' && !strings.HasPrefix(line[i:], "$(redflag") && (c != '(' || !strings.HasPrefix(line[i:], "(redflag")):
 			word.WriteRune(c)
 		case c == '\'' || c == '"':
 			quote, open = c, true

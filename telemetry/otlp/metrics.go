@@ -114,7 +114,7 @@ func (e *Exporter) addPoint(m *metricspb.Metric, typ dto.MetricType, s *dto.Metr
 // histogram counts each bucket by itself, where Prometheus adds them up; what is
 // beyond the last bound has a bucket of its own.
 func histogram(h *dto.Histogram) *metricspb.HistogramDataPoint {
-	p := &metricspb.HistogramDataPoint{Count: h.GetSampleCount(), Sum: proto.Float64(h.GetSampleSum())}
+	p := &metricspb.HistogramDataPoint{Count: h.GetSampleCount(), Sum: new(h.GetSampleSum())}
 	below := uint64(0)
 	for _, b := range h.GetBucket() {
 		if math.IsInf(b.GetUpperBound(), 1) {
