@@ -77,7 +77,11 @@ func (s *swarm) seed(sw *p2p.Swarm, now time.Time) {
 		if !ok {
 			continue
 		}
-		gives := policy.gives(stats.ToPeers, stats.Total, now.Sub(sw.LastUse(hash)), metered)
+		age := time.Duration(0)
+		if policy.last > 0 { // it is asked of the disk
+			age = now.Sub(sw.LastUse(hash))
+		}
+		gives := policy.gives(stats.ToPeers, stats.Total, age, metered)
 		if changed, err := sw.Give(hash, gives); err != nil {
 			s.log.Warn("seeding not changed", "info_hash", hash, telemetry.KeyError, err)
 		} else if changed {

@@ -167,6 +167,8 @@ func (b *browser) viewer(m *mesh) {
 		b.settled()
 		require.Equal(b.t, "0", b.eval(changes), "%s offers a viewer what is refused", page)
 	}
+	b.open("/settings")
+	b.settled()
 	b.shoot("viewer-settings")
 	b.open("/rollouts/new")
 	b.see("This needs the role operator")

@@ -27,7 +27,8 @@ const (
 	crossingWait = 20 * time.Second
 	// homeTimeout bounds a call to the home of a swarm.
 	homeTimeout = 2 * time.Second
-	// crosserFor is how long a node believes what a home said of who crosses.
+	// crosserFor is how long a node believes what a home, itself included, said
+	// of who crosses: to find out, a tracker looks at every agent of the region.
 	crosserFor = 2 * time.Second
 )
 
@@ -164,6 +165,9 @@ func (n *Node) crosserHere(hash, region string, now time.Time) string {
 	if n.home(hash, region).ID != n.cfg.ID {
 		return ""
 	}
+	if agent, ok := n.crossers.get(hash, region, now); ok {
+		return agent
+	}
 	nodes, wait := 0, time.Duration(0)
 	for _, o := range n.gossip.Members() {
 		switch {
@@ -177,7 +181,9 @@ func (n *Node) crosserHere(hash, region string, now time.Time) string {
 	if nodes > 0 {
 		wait = crossingWait
 	}
-	return n.tracker.Crosser(hash, region, nodes > 0, wait, now)
+	agent := n.tracker.Crosser(hash, region, nodes > 0, wait, now)
+	n.crossers.put(hash, region, agent, now)
+	return agent
 }
 
 // showCrosser tells another node who crosses.

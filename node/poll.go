@@ -171,7 +171,7 @@ func (n *Node) takeReports(ctx context.Context, agentID string, reports []api.Re
 			log = log.With("failure", rep.Failure.String())
 		}
 		log.Info("report committed")
-		if rep.State.Terminal() {
+		if rep.State.Terminal() && n.export.Traces() {
 			if c, ok := n.state().Command(rep.CommandID); ok {
 				n.traceCommand(&c)
 			}

@@ -150,6 +150,21 @@ func BenchmarkAnnounce(b *testing.B) {
 	}
 }
 
+// BenchmarkCrosser shows why its answer is remembered: it grows with the region.
+func BenchmarkCrosser(b *testing.B) {
+	for _, members := range []int{50, 50_000} {
+		b.Run(fmt.Sprint(members), func(b *testing.B) {
+			tr, now := NewTracker(), time.Now()
+			for i := range members {
+				tr.Announce("hash", Member{Peer: Peer{ID: fmt.Sprint("agent-", i), Region: "eu"}, Addr: "a:1", Left: 1}, now)
+			}
+			for b.Loop() {
+				tr.Crosser("hash", "eu", true, time.Minute, now)
+			}
+		})
+	}
+}
+
 // TestLargeSwarmsAnnounceLessOften: a node has to answer its whole region.
 func TestLargeSwarmsAnnounceLessOften(t *testing.T) {
 	tr, now := NewTracker(), time.Now()

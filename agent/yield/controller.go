@@ -1,6 +1,7 @@
 package yield
 
 import (
+	"math"
 	"time"
 
 	"redflag/api"
@@ -99,7 +100,7 @@ func (d *direction) step(own, all int64, took, queued time.Duration, known bool)
 	mine := max(0, float64(own)) / seconds
 	total := max(mine, float64(all)/seconds)
 	others := total - mine
-	d.peak = max(total, d.peak*pow(forget, seconds))
+	d.peak = max(total, d.peak*math.Pow(forget, seconds))
 
 	crowded := others >= busy*d.peak
 	short := crowded && total >= full*d.peak && mine > d.floor() && (d.cap == 0 || mine < starved*d.cap)
@@ -134,7 +135,7 @@ func (d *direction) raise(seconds float64, crowded bool) {
 	if crowded && d.quiet < hold {
 		return
 	}
-	d.cap *= pow(climb, seconds)
+	d.cap *= math.Pow(climb, seconds)
 	if d.cap > 2*d.peak { // it would hold nothing back
 		d.cap = 0
 	}

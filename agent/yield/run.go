@@ -2,11 +2,8 @@ package yield
 
 import (
 	"context"
-	"math"
 	"time"
 )
-
-func pow(base, exponent float64) float64 { return math.Pow(base, exponent) }
 
 const (
 	// interval is the time between two samples.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net/url"
 	"strings"
@@ -47,7 +46,7 @@ Clients check pieces against the file; they check no signature.`,
 				return err
 			}
 			if out == "-" {
-				_, err = bytes.NewReader(b).WriteTo(cmd.OutOrStdout())
+				_, err = cmd.OutOrStdout().Write(b)
 				return err
 			}
 			if out == "" {

@@ -241,17 +241,3 @@ func TestDeploymentConfigurations(t *testing.T) {
 		require.NoError(t, parse(service.Command), name)
 	}
 }
-
-// TestCommandsAreListedOnce: help names each command once.
-func TestCommandsAreListedOnce(t *testing.T) {
-	var walk func(cmd *cobra.Command)
-	walk = func(cmd *cobra.Command) {
-		seen := map[string]bool{}
-		for _, sub := range cmd.Commands() {
-			require.False(t, seen[sub.Name()], sub.CommandPath())
-			seen[sub.Name()] = true
-			walk(sub)
-		}
-	}
-	walk(newRoot())
-}

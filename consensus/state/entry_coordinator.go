@@ -2,7 +2,6 @@ package state
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"redflag/api"
@@ -108,6 +107,6 @@ func (m *Machine) Regions() []string {
 			out = append(out, name)
 		}
 	}
-	slices.SortFunc(out, strings.Compare)
+	slices.Sort(out)
 	return out
 }

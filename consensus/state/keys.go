@@ -32,8 +32,8 @@ const (
 	keyRevoked         = 0x40 // key id
 	keyAudit           = 0x41 // sequence number
 	keyOperator        = 0x42 // operator id
-	keyInventory       = 0x5F // agent id
 	keyCoordinator     = 0x50 // region: who coordinates it
+	keyInventory       = 0x5F // agent id
 )
 
 var (

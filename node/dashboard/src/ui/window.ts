@@ -9,7 +9,8 @@ const day = 1440 * minute;
 /** maxWindows is how many windows a rollout may have, as the cluster checks. */
 export const maxWindows = 16;
 
-function daysOf(text: string): number[] | undefined {
+/** daysOf reads days of the week, such as mon-fri,sun: 0 is Sunday. */
+export function daysOf(text: string): number[] | undefined {
   if (text === 'daily') return names.map((_, d) => d);
   const days = new Set<number>();
   for (const part of text.toLowerCase().split(',')) {

@@ -1,3 +1,5 @@
+import { daysOf } from '../../ui/window';
+
 // A schedule of caps as people paint it: whole hours of a week in one zone.
 
 /** Week holds for each hour, from Monday 00:00, the caps as they are written, such as "down=2mbit up=1mbit"; nothing is uncapped. */
@@ -21,22 +23,6 @@ export const rateOf = (text: string, way: 'down' | 'up') => new RegExp(`(?:^| )$
 /** isRate tells what the cluster takes for a rate. */
 export const isRate = (text: string) => /^(?:unlimited|\d+(?:\.\d+)?(?:k|m|g)?bit)$/.test(text.trim());
 
-function daysOf(text: string): number[] | undefined {
-  if (text === 'daily') return names.map((_, d) => d);
-  const days: number[] = [];
-  for (const part of text.toLowerCase().split(',')) {
-    const [first = '', last = first] = part.split('-');
-    const from = names.indexOf(first);
-    const to = names.indexOf(last);
-    if (from < 0 || to < 0) return undefined;
-    for (let d = from; ; d = (d + 1) % 7) {
-      days.push(d);
-      if (d === to) break;
-    }
-  }
-  return days;
-}
-
 /** parseWeek reads a schedule, and gives up on one that whole hours in one zone cannot show. */
 export function parseWeek(text: string): Week | undefined {
   const week = emptyWeek('');
@@ -44,7 +30,7 @@ export function parseWeek(text: string): Week | undefined {
     const fields = part.trim().split(/\s+/);
     const [days = '', clock = '', zone = 'UTC', ...rest] = fields.filter((f) => !f.includes('='));
     const rates = fields.filter((f) => f.includes('=')).join(' ');
-    const on = daysOf(days);
+    const on = daysOf(days)?.map((d) => (d + 6) % 7); // from Monday
     const at = /^(\d{1,2}):00-(\d{1,2}):00$/.exec(clock);
     if (!on || !at || rest.length > 0 || (week.zone !== '' && week.zone !== zone)) return undefined;
     week.zone = zone;
