@@ -162,7 +162,7 @@ var SettingSpecs = withUnits(append([]SettingSpec{
 	{Key: SettingPollPending, Type: SettingDuration, Default: "5s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval when a command waits for the agent"},
 	{Key: SettingPollDownloading, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval while an agent downloads"},
 	{Key: SettingPollInstalling, Type: SettingDuration, Default: "5s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval while an agent installs"},
-	{Key: SettingPollFailing, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval of an agent whose last command failed"},
+	{Key: SettingPollFailing, Type: SettingDuration, Default: "10s", Min: "100ms", Max: "1h", Scope: ScopeAgent, Description: "poll interval of an agent whose last command failed; it doubles up to poll.idle"},
 	{Key: SettingPollDegraded, Type: SettingDuration, Default: "60s", Min: "1s", Max: "24h", Scope: ScopeAgent, Description: "poll interval of an agent whose machine is in trouble"},
 	{Key: SettingPollBudget, Type: SettingInt, Default: "1000", Min: "1", Max: "100000", Scope: ScopeNode, Unit: "polls per second", Description: "how many polls a node answers; the intervals of its agents stretch to stay below"},
 	{Key: SettingPollConnections, Type: SettingInt, Default: "10000", Min: "0", Max: "1000000", Scope: ScopeNode, Unit: "connections", Description: "how many connections of agents a node keeps open from poll to poll, each of which takes tens of KB; the others resume their TLS session"},

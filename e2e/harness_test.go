@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -89,8 +90,11 @@ func (m *mesh) run(args ...string) string {
 	return strings.TrimSpace(out)
 }
 
+// runJSON decodes what a command prints. What into held before is gone: a field
+// that is left out would keep its value inside a slice that is used again.
 func (m *mesh) runJSON(into any, args ...string) {
 	m.t.Helper()
+	reflect.ValueOf(into).Elem().SetZero()
 	require.NoError(m.t, json.Unmarshal([]byte(m.run(append(args, "--json")...)), into))
 }
 

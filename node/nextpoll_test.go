@@ -50,9 +50,21 @@ func TestFailingAgentsBackOff(t *testing.T) {
 	s := api.Settings{}
 	require.Equal(t, 10*time.Second, interval(s, api.ActivityFailing, false, false, 1))
 	require.Equal(t, 20*time.Second, interval(s, api.ActivityFailing, false, false, 2))
-	require.Equal(t, failingLimit, interval(s, api.ActivityFailing, false, false, 50))
+	require.Equal(t, time.Minute, interval(s, api.ActivityFailing, false, false, 50), "no slower than an idle one")
 	require.Equal(t, 60*time.Second, interval(s, api.ActivityDegraded, false, false, 0))
 	require.Equal(t, waitingInterval, interval(s, api.ActivityIdle, false, true, 0))
+
+	// A command begins it anew.
+	p := newPace()
+	next := func(handedOut bool) time.Duration {
+		return time.Duration(p.next("a1", s, 1000, api.ActivityFailing, handedOut, false, time.Now()))
+	}
+	for range 20 {
+		next(false)
+	}
+	require.GreaterOrEqual(t, next(false), 30*time.Second)
+	next(true)
+	require.Less(t, next(false), 15*time.Second)
 }
 
 func TestTooManyPollsAreTurnedAway(t *testing.T) {

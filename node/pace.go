@@ -9,8 +9,6 @@ import (
 )
 
 const (
-	// failingLimit bounds the interval of an agent that fails again and again.
-	failingLimit = 10 * time.Minute
 	// overload is how far above its budget a node still answers: agents that
 	// come at once, after another node went down, have not been paced yet.
 	overload = 2
@@ -32,7 +30,7 @@ type pace struct {
 type paced struct {
 	base    time.Duration
 	until   time.Time // it counts until then
-	failing int       // polls in a row that said so
+	failing int       // polls in a row that said so, since it got a command
 }
 
 func newPace() *pace {
@@ -55,7 +53,7 @@ func (p *pace) next(agentID string, s api.Settings, budget int, activity api.Act
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.agents[agentID]
-	if a.failing++; activity != api.ActivityFailing {
+	if a.failing++; handedOut || activity != api.ActivityFailing {
 		a.failing = 0
 	}
 	base := interval(s, activity, handedOut, waits, a.failing)
@@ -115,9 +113,9 @@ func interval(s api.Settings, activity api.Activity, handedOut, waits bool, fail
 		key = api.SettingPollDownloading
 	case activity == api.ActivityInstalling:
 		key = api.SettingPollInstalling
-	case activity == api.ActivityFailing:
+	case activity == api.ActivityFailing: // soon, then as rarely as one that is well: an operator's retry is not late
 		base := s.Duration(api.SettingPollFailing)
-		return max(base, min(base<<min(failing-1, 20), failingLimit))
+		return max(base, min(base<<min(failing-1, 20), s.Duration(api.SettingPollIdle)))
 	case activity == api.ActivityDegraded:
 		key = api.SettingPollDegraded
 	case waits: // for a window, a wave or its machine: it may come soon, and need not be now
