@@ -12,6 +12,7 @@ import (
 
 	"redflag/api"
 	"redflag/telemetry"
+	"redflag/trust/pki"
 )
 
 const (
@@ -40,10 +41,14 @@ func newMesh(nodes *nodeList, conf func(addr string) *tls.Config, log hclog.Logg
 // httpClient speaks HTTP/1.1 over connections that live from poll to poll.
 // conf is asked for each dial, because credentials may have been replaced.
 func httpClient(conf func(addr string) *tls.Config) *http.Client {
-	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		return (&tls.Dialer{NetDialer: &net.Dialer{Control: watchful}, Config: conf(addr)}).DialContext(ctx, network, addr)
+		c, err := pki.DialResuming(ctx, &net.Dialer{Control: watchful}, addr, conf(addr))
+		if err != nil {
+			return nil, err // not a *tls.Conn that is nil
+		}
+		return c, nil
 	}
 	return &http.Client{Transport: &http.Transport{
 		DialTLSContext:      dial,

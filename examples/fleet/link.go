@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"redflag/api"
+	"redflag/trust/pki"
 )
 
 var (
@@ -70,12 +71,9 @@ func (l *link) once(ctx context.Context, path string, body []byte, out any) (see
 	}()
 	if l.conn == nil {
 		seen.dialled = true
-		d := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: l.local}, Config: l.conf}
-		c, err := d.DialContext(ctx, "tcp", l.p.node)
-		if err != nil {
+		if l.conn, err = pki.DialResuming(ctx, &net.Dialer{LocalAddr: l.local}, l.p.node, l.conf); err != nil {
 			return seen, err
 		}
-		l.conn = c.(*tls.Conn)
 		seen.resumed = l.conn.ConnectionState().DidResume
 	}
 	if l.p.latency > 0 {
