@@ -15,7 +15,7 @@ func TestKilledAgentFetchesTheRest(t *testing.T) {
 	m := newMesh(t)
 	n1 := m.found()
 	a1 := m.agent("a1", "eu", n1, "--download-limit", "16mbit")
-	payload := make([]byte, 8<<20)
+	payload := make([]byte, 16<<20)
 	_, _ = rand.Read(payload)
 	m.publish("1.0.0", payload)
 	var r rollout
@@ -52,7 +52,8 @@ func TestKilledAgentFetchesTheRest(t *testing.T) {
 	extra := node.Transfer.ToPeers - int64(len(payload))
 	t.Logf("the node sent %d bytes more than the payload, %.1f pieces", extra, float64(extra)/piece)
 	require.LessOrEqual(t, extra, int64(2*piece), "a killed agent fetches two pieces again at most")
-	require.Equal(t, []string{"n1"}, []string{agent.Sources[0].ID})
+	require.NotEmpty(t, agent.Sources, "it was killed before it had all")
+	require.Equal(t, "n1", agent.Sources[0].ID)
 	require.Equal(t, api.Rate(16_000_000), agent.Download.Cap)
 	text := m.run("swarm", "show", r.ID)
 	require.Contains(t, text, "1 of 1 agents have it")

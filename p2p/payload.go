@@ -38,6 +38,7 @@ type payload struct {
 
 // pieceWatcher hears about pieces, on whatever goroutine hashed them.
 type pieceWatcher interface {
+	pieceBegun(index int)
 	pieceVerified(index int)
 	pieceCorrupt(index int)
 }

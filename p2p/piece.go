@@ -32,8 +32,10 @@ func (c *piece) WriteAt(b []byte, off int64) (int, error) {
 	n, err := c.p.data.WriteAt(b, c.at.Offset()+off)
 	if err != nil {
 		c.failed("write payload", err)
+		return n, err
 	}
-	return n, err
+	c.p.watch.pieceBegun(c.at.Index())
+	return n, nil
 }
 
 // MarkComplete implements storage.PieceImpl.
