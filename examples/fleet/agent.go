@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
@@ -72,10 +71,8 @@ func (a *agent) tls(certificate, authorities []byte) (*tls.Config, error) {
 	if block == nil {
 		return nil, fmt.Errorf("the certificate of %s is not PEM", a.id)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(authorities)
 	conf := &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: pki.NodeServerName, NextProtos: []string{pki.ALPNHTTP},
+		MinVersion: tls.VersionTLS13, RootCAs: a.p.believed.pool(authorities), ServerName: pki.NodeServerName, NextProtos: []string{pki.ALPNHTTP},
 		Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: a.key}},
 	}
 	if a.p.resume {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,24 @@ type link struct {
 	local net.Addr
 	conf  *tls.Config
 	conn  *tls.Conn // nil when there is none
+}
+
+// believed is the cluster's authorities, once for all agents: parsed for each
+// they would be most of the fleet's memory.
+type believed struct {
+	mu    sync.Mutex
+	pem   string
+	roots *x509.CertPool
+}
+
+func (b *believed) pool(pem []byte) *x509.CertPool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pem != string(pem) {
+		b.pem, b.roots = string(pem), x509.NewCertPool()
+		b.roots.AppendCertsFromPEM(pem)
+	}
+	return b.roots
 }
 
 // exchange is how a request went.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -53,6 +54,8 @@ type profile struct {
 	outageAfter   time.Duration
 	outageFor     time.Duration
 	outageStarted time.Time
+
+	believed believed
 }
 
 func (p *profile) parse(args []string) error {
@@ -95,6 +98,8 @@ func run(ctx context.Context, args []string) error {
 	if err := p.parse(args); err != nil {
 		return err
 	}
+	// The processor is for the node beside it, if there is one; the memory is there.
+	debug.SetGCPercent(400)
 	fl, err := newFleet(p)
 	if err != nil {
 		return err
