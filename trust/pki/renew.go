@@ -26,11 +26,7 @@ func (c *Credentials) checkRevoked(leaf *x509.Certificate) error {
 	if ask == nil {
 		return nil
 	}
-	id, err := KeyID(leaf.PublicKey)
-	if err != nil {
-		return err
-	}
-	if (*ask)(id) {
+	if (*ask)(CertificateKeyID(leaf)) {
 		return errRevoked
 	}
 	return nil

@@ -52,7 +52,7 @@ func TestDialResuming(t *testing.T) {
 	for range 2 {
 		next, dials := meet()
 		require.True(t, next.DidResume)
-		require.Equal(t, tls.X25519, next.CurveID)
+		require.Equal(t, tls.CurveP256, next.CurveID)
 		require.Equal(t, 1, dials)
 	}
 	<-servers
