@@ -27,8 +27,9 @@ const (
 // Refusals by the state machine are in the Result, per record. An error means
 // that there is no result: CodeUnavailable when no leader could be found or a node
 // runs a version that does not know the change, and nothing happened,
-// CodeIndeterminate when the change may have been committed all the same, CodeRateLimited when too much waits to be committed already and
-// nothing happened, CodeTooLarge for a body that no entry can hold, CodeDenied
+// CodeIndeterminate when the change may have been committed all the same,
+// CodeRateLimited when too much waits to be committed already and nothing
+// happened, CodeTooLarge for a body that no entry can hold, CodeDenied
 // or CodeUnauthenticated when the leader does not let this node in.
 func (c *Cluster) Propose(ctx context.Context, typ state.EntryType, body any) (state.Result, error) {
 	once, err := c.proposal(typ, body)

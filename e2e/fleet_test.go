@@ -161,7 +161,8 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 		"--node", node.runtime.Mesh, "--agents", strconv.Itoa(run.agents), "--enrol-rate", "3000",
 		"--spread", (warmUp * run.interval).String(), "--for", "0", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
-	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token)
+	// The processor is for the node beside it; memory is there.
+	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=400")
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	require.NoError(m.t, err)

@@ -163,8 +163,8 @@ func (s *Swarm) announce(ctx context.Context, sh *share, call Announcer) {
 // pieceBegun implements pieceWatcher. What was begun is ended first while there
 // is one peer: what is not whole is lost when the machine dies, and the library
 // would go by chance. With more peers it would ask the others for the same blocks,
-// as is due to what comes first, and 16 % of all bytes would come twice. Its lock
-// is not held here.
+// as is due to what comes first, and many would come twice. Its lock is not held
+// here.
 func (sh *share) pieceBegun(index int) {
 	t := sh.torrent.Load()
 	if t == nil || sh.begun[index].Swap(true) || t.Stats().ActivePeers > 1 {

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -98,8 +97,6 @@ func run(ctx context.Context, args []string) error {
 	if err := p.parse(args); err != nil {
 		return err
 	}
-	// The processor is for the node beside it, if there is one; the memory is there.
-	debug.SetGCPercent(400)
 	fl, err := newFleet(p)
 	if err != nil {
 		return err
