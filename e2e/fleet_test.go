@@ -52,9 +52,12 @@ func fleetSize(t *testing.T) fleetRun {
 // a rollout to all of it completes.
 func TestFleet(t *testing.T) {
 	run := fleetSize(t)
+	// As docs/operations/sizing.md has it for a node of many machines.
+	t.Setenv("GOGC", "200")
 	m := newMesh(t)
 	n1 := m.found()
-	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.pending=5s", "poll.installing=5s", "poll.budget=5000", "enrol.budget=5000")
+	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.pending=5s", "poll.installing=5s",
+		"poll.budget=2000", "poll.connections=6000", "enrol.budget=5000")
 	m.publish("1.0.0", payload(1, 1<<10))
 
 	f := m.fleet(run, n1)
@@ -162,7 +165,7 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 		"--spread", (warmUp * run.interval).String(), "--for", "0", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
 	// The processor is for the node beside it; memory is there.
-	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=400")
+	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=300")
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	require.NoError(m.t, err)

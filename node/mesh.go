@@ -23,6 +23,8 @@ const (
 	// set higher, connections are closed unread.
 	handshakesPerSecond = 1000
 	handshakeBurst      = 2000
+	// idleHandshaker is how long who made a handshake waits for the next one.
+	idleHandshaker = 5 * time.Second
 )
 
 // mesh is the one port that nodes and agents reach. ALPN tells its protocols
@@ -34,6 +36,7 @@ type mesh struct {
 	limiter   *rate.Limiter
 	protocols map[string]*protoListener
 	live      liveConns
+	accepted  chan net.Conn // to who is free
 	wg        sync.WaitGroup
 
 	// enrolled says whether a member is enrolled with the key of its
@@ -46,7 +49,7 @@ func newMesh(ln net.Listener, creds *pki.Credentials, log hclog.Logger) *mesh {
 	m := &mesh{
 		ln: ln, creds: creds, log: log,
 		limiter:   rate.NewLimiter(handshakesPerSecond, handshakeBurst),
-		protocols: map[string]*protoListener{}, ready: make(chan struct{}),
+		protocols: map[string]*protoListener{}, accepted: make(chan net.Conn), ready: make(chan struct{}),
 	}
 	for _, p := range []string{pki.ALPNHTTP, pki.ALPNRaft, pki.ALPNGossip, pki.ALPNSwarm} {
 		m.protocols[p] = newProtoListener(ln.Addr())
@@ -93,7 +96,29 @@ func (m *mesh) run(ctx context.Context) error {
 			_ = raw.Close()
 			continue
 		}
-		m.wg.Go(func() { m.admit(ctx, raw, conf) })
+		select {
+		case m.accepted <- raw:
+		default:
+			m.wg.Go(func() { m.handshakes(ctx, raw, conf) })
+		}
+	}
+}
+
+// handshakes admits one connection after another: a handshake is deep, and a
+// goroutine of its own would have to grow its stack for each.
+func (m *mesh) handshakes(ctx context.Context, raw net.Conn, conf *tls.Config) {
+	idle := time.NewTimer(idleHandshaker)
+	defer idle.Stop()
+	for {
+		m.admit(ctx, raw, conf)
+		idle.Reset(idleHandshaker)
+		select {
+		case raw = <-m.accepted:
+		case <-idle.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

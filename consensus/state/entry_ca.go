@@ -136,19 +136,26 @@ func (t *tx) revoke(keyID string, until time.Time) {
 			return true, err
 		})
 	}
+	x := t.machine.index
 	for _, k := range ended {
 		t.delete(k)
+		delete(x.revoked, string(k[1:]))
 	}
 	t.put(idKey(keyRevoked, keyID), revocation{KeyID: keyID, At: t.now, Until: until})
 	t.put(keyRevocations, t.index)
-	t.machine.index.revocations = t.index
+	x.revoked[keyID], x.revocations = struct{}{}, t.index
 }
 
 // revokedFor is longer than any certificate lives.
 const revokedFor = 367 * 24 * time.Hour
 
 // Revoked reports whether the key of a member was put out.
-func (m *Machine) Revoked(keyID string) bool { return m.read(idKey(keyRevoked, keyID), &revocation{}) }
+func (m *Machine) Revoked(keyID string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	_, ok := m.index.revoked[keyID]
+	return ok
+}
 
 // Revocations returns the keys that were put out, and the version of the list.
 func (m *Machine) Revocations() (version uint64, keyIDs []string) {

@@ -21,8 +21,9 @@ type index struct {
 	byLabel  map[string]*roaring.Bitmap // "key=value"
 
 	settings    *settingsIndex
-	founded     *Cluster // nil before the cluster is; replaced, never changed
-	revocations uint64   // version of the revocation list
+	founded     *Cluster            // nil before the cluster is; replaced, never changed
+	revocations uint64              // version of the revocation list
+	revoked     map[string]struct{} // key ids; every handshake asks for one
 
 	active []*activeRollout // in order of creation
 	byID   map[string]*activeRollout
@@ -93,6 +94,7 @@ func (a *activeRollout) place(ordinal uint32, x *executionRow) {
 func newIndex() *index {
 	return &index{
 		ordinals: map[string]uint32{},
+		revoked:  map[string]struct{}{},
 		settings: newSettingsIndex(),
 		all:      roaring.New(),
 		byRegion: map[string]*roaring.Bitmap{},
@@ -129,6 +131,14 @@ func loadIndex(r pebble.Reader) (*index, error) {
 		x.founded = &c
 	}
 	if _, err := getRow(r, keyRevocations, &x.revocations); err != nil {
+		return nil, err
+	}
+	from, to = kindSpan(keyRevoked)
+	err = scanRows(r, from, to, func(key, _ []byte) (bool, error) {
+		x.revoked[string(key[1:])] = struct{}{}
+		return true, nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	from, to = kindSpan(keyOrder)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
@@ -21,10 +22,13 @@ const (
 
 // agent is one light agent. One worker at a time has it.
 type agent struct {
-	p    *profile
-	id   string
-	key  ed25519.PrivateKey
-	link link
+	p           *profile
+	id          string
+	key         ed25519.PrivateKey
+	certificate []byte // of a member, DER
+	roots       *x509.CertPool
+	session     session
+	link        link
 
 	due   time.Time
 	tries int // polls in a row that failed
@@ -57,31 +61,41 @@ func (a *agent) enrol(ctx context.Context, token pki.RegistrationToken, stranger
 	a.key = key
 	req := api.EnrolAgentRequest{TokenID: token.ID, Secret: token.Secret, AgentID: a.id, Region: a.p.region, CSR: csr}
 	var resp api.EnrolAgentResponse
-	a.link.conf = stranger
+	a.link.conf = func() *tls.Config { return stranger }
 	if _, err := a.link.post(ctx, "/v1/enrol/agent", req, &resp); err != nil {
 		return fmt.Errorf("enrol %s: %w", a.id, err)
 	}
 	a.link.close()
-	a.link.conf, err = a.tls(resp.Certificate, resp.Authorities)
-	return err
+	block, _ := pem.Decode(resp.Certificate)
+	if block == nil {
+		return fmt.Errorf("the certificate of %s is not PEM", a.id)
+	}
+	a.certificate, a.roots = block.Bytes, a.p.believed.pool(resp.Authorities)
+	a.link.conf = a.tls
+	return nil
 }
 
-func (a *agent) tls(certificate, authorities []byte) (*tls.Config, error) {
-	block, _ := pem.Decode(certificate)
-	if block == nil {
-		return nil, fmt.Errorf("the certificate of %s is not PEM", a.id)
-	}
+// tls is made for each connection: kept, it would be much of what an agent
+// takes.
+func (a *agent) tls() *tls.Config {
 	conf := &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: a.p.believed.pool(authorities), ServerName: pki.NodeServerName, NextProtos: []string{pki.ALPNHTTP},
-		Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: a.key}},
+		MinVersion: tls.VersionTLS13, RootCAs: a.roots, ServerName: pki.NodeServerName, NextProtos: []string{pki.ALPNHTTP},
+		Certificates: []tls.Certificate{{Certificate: [][]byte{a.certificate}, PrivateKey: a.key}},
 	}
 	if a.p.resume {
-		conf.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		conf.ClientSessionCache = &a.session
 	} else {
 		conf.SessionTicketsDisabled = true
 	}
-	return conf, nil
+	return conf
 }
+
+// session is the one TLS session that an agent can resume.
+type session struct{ last *tls.ClientSessionState }
+
+func (s *session) Get(string) (*tls.ClientSessionState, bool) { return s.last, s.last != nil }
+
+func (s *session) Put(_ string, next *tls.ClientSessionState) { s.last = next }
 
 // poll makes one exchange and sets when the next one is due.
 func (a *agent) poll(ctx context.Context) (seen exchange, err error) {

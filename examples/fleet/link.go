@@ -32,7 +32,7 @@ const exchangeTimeout = 15 * time.Second
 type link struct {
 	p     *profile
 	local net.Addr
-	conf  *tls.Config
+	conf  func() *tls.Config
 	conn  *tls.Conn // nil when there is none
 }
 
@@ -90,7 +90,7 @@ func (l *link) once(ctx context.Context, path string, body []byte, out any) (see
 	}()
 	if l.conn == nil {
 		seen.dialled = true
-		if l.conn, err = pki.DialResuming(ctx, &net.Dialer{LocalAddr: l.local}, l.p.node, l.conf); err != nil {
+		if l.conn, err = pki.DialResuming(ctx, &net.Dialer{LocalAddr: l.local, KeepAlive: -1}, l.p.node, l.conf()); err != nil {
 			return seen, err
 		}
 		seen.resumed = l.conn.ConnectionState().DidResume
@@ -149,9 +149,10 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
+// close ends the connection without a word: the lengths of what came are known.
 func (l *link) close() {
 	if l.conn != nil {
-		_ = l.conn.Close()
+		_ = l.conn.NetConn().Close()
 		l.conn = nil
 	}
 }
