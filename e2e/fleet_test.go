@@ -54,10 +54,11 @@ func TestFleet(t *testing.T) {
 	run := fleetSize(t)
 	// As docs/operations/sizing.md has it for a node of many machines.
 	t.Setenv("GOGC", "200")
+	t.Setenv("GOMEMLIMIT", "1300MiB")
 	m := newMesh(t)
 	n1 := m.found()
 	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.pending=5s", "poll.installing=5s",
-		"poll.budget=2000", "poll.connections=6000", "enrol.budget=5000")
+		"poll.budget=2000", "poll.connections=20000", "enrol.budget=5000")
 	m.publish("1.0.0", payload(1, 1<<10))
 
 	f := m.fleet(run, n1)
@@ -162,10 +163,10 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 	token := m.run("token", "create", "--seats", strconv.Itoa(run.agents))
 	cmd := exec.Command(bin, append([]string{
 		"--node", node.runtime.Mesh, "--agents", strconv.Itoa(run.agents), "--enrol-rate", "3000",
-		"--spread", (warmUp * run.interval).String(), "--for", "0", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
+		"--spread", (warmUp * run.interval).String(), "--for", "0", "--workers", "64", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
 	// The processor is for the node beside it; memory is there.
-	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=300")
+	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=300", "GOMEMLIMIT=off")
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	require.NoError(m.t, err)
