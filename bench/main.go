@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string) error {
 		return size(args[1])
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := f.String("only", "", "suites to run, comma separated; the figures of the others stay")
+	only := f.String("only", "", "suites to run, comma separated; the figures of the others stay, as do those of long suites")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -70,7 +70,8 @@ func run(ctx context.Context, args []string) error {
 	}
 	var failed error
 	for _, s := range suites {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), s.id) {
+		named := slices.Contains(strings.Split(*only, ","), s.id)
+		if !named && (*only != "" || s.long) {
 			continue
 		}
 		m, err := s.run(ctx)

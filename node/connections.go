@@ -3,6 +3,8 @@ package node
 import (
 	"net"
 	"net/http"
+
+	"redflag/api"
 )
 
 // countConnection keeps count of the open connections of the mesh port.
@@ -25,4 +27,15 @@ func (n *Node) uncrowded(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// keep sets how many connections stay open from poll to poll: as many as the
+// setting says, but a quarter of what the system lets the node open is for
+// other nodes, payloads and files.
+func (n *Node) keep(setting int64) {
+	most := min(setting, openFiles()/4*3)
+	if n.mostConnections.Swap(most) != most && most < setting {
+		n.log.Warn("the system allows fewer open files than the kept connections need: raise LimitNOFILE",
+			"setting", api.SettingPollConnections, "wanted", setting, "kept", most, "open_files", openFiles())
+	}
 }

@@ -90,7 +90,7 @@ func (n *Node) followSettings(ctx context.Context) error {
 	var applied caps
 	for {
 		s := n.settings()
-		n.mostConnections.Store(s.Int(api.SettingPollConnections))
+		n.keep(s.Int(api.SettingPollConnections))
 		n.mesh.expect(int(s.Int(api.SettingPollBudget)))
 		down, up := s.Schedule(api.SettingNodeSchedule).At(time.Now())
 		want := caps{Upload: s.Rate(api.SettingNodeUpload).Lower(up), Download: s.Rate(api.SettingNodeDownload).Lower(down)}

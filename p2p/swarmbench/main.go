@@ -127,7 +127,7 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 	var plain []float64
 	if o.http {
 		// One server is the same every time, and with every size.
-		if plain, _, err = o.races(ctx, w, wayHTTP, mix, n, max(1<<20, size/plainShare), 1); err != nil {
+		if plain, _, err = o.races(ctx, w, wayHTTP, mix, n, min(size, plainSize), 1); err != nil {
 			return err
 		}
 	}
@@ -141,9 +141,9 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 	return w.Flush()
 }
 
-// plainShare is which part of the payload one server gives by plain HTTP: it takes
+// plainSize is what one server gives by plain HTTP at most, in bytes: it takes
 // eight times as long as the swarm, and its ratio does not hang on the size.
-const plainShare = 4
+const plainSize = 16 << 20
 
 // races runs one case a few times, a row for each.
 func (o options) races(ctx context.Context, w *tabwriter.Writer, way, mix string, n int, size int64, runs int) (ratios, uploads []float64, err error) {
