@@ -15,5 +15,5 @@ func openFiles() int64 {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return math.MaxInt64
 	}
-	return int64(min(limit.Cur, math.MaxInt64)) //nolint:gosec // it is at most that
+	return int64(min(limit.Cur, math.MaxInt64))
 }

@@ -74,7 +74,7 @@ func parse(args []string) (o options, err error) {
 	agents := f.String("agents", "8,16", "numbers of agents, comma separated")
 	sizes := f.String("mib", "64", "payload sizes in MiB")
 	mixes := f.String("links", "even,mixed", "even: all agents alike; mixed: half of them with a quarter of the uplink")
-	up := f.String("rate", "12mbit", "link of an agent, each way; the node has twice that")
+	up := f.String("rate", "8mbit", "link of an agent, each way; the node has twice that. The cores must not be what is measured: see cpu %")
 	f.IntVar(&o.runs, "runs", 5, "runs of each case")
 	f.BoolVar(&o.http, "http", true, "also measure plain HTTP from one server")
 	f.BoolVar(&o.trace, "trace", false, "print each second how far the uplinks are used")
