@@ -32,9 +32,8 @@ var suites = []suite{
 	},
 	{
 		id: "swarm-mixed", title: "The swarm on mixed links", long: true,
-		about: "Half of the agents have a quarter of the uplink, and uplinks are what there is too\n" +
-			"little of. T_min has the node send all the time, 2.7 payloads in all for 16 agents;\n" +
-			"ours stops at 1.2, so that a region costs its node no more. That alone is a ninth.",
+		about: "Half of the agents have a quarter of the uplink, so that uplinks are what there is\n" +
+			"too little of: T_min has the node send all the time, 2.7 payloads for 16 agents.",
 		command: `make bench-swarm ARGS="-agents 16 -mib 64 -links mixed -runs 3"`,
 		rows:    raceRows("mixed", 64, 16),
 	},
