@@ -20,7 +20,7 @@ var suites = []suite{
 	},
 	{
 		id: "swarm-large", title: "The swarm with a payload four times as large", long: true,
-		about:   "What a swarm needs to get going, two or three seconds, weighs less.",
+		about:   "One run. What a swarm needs to get going weighs less.",
 		command: `make bench-swarm ARGS="-agents 16 -mib 256 -links even -runs 1 -http=false"`,
 		rows:    raceRows("even", 256, 16)[:3],
 	},

@@ -52,7 +52,7 @@ func fleetSize(t *testing.T) fleetRun {
 // a rollout to all of it completes.
 func TestFleet(t *testing.T) {
 	run := fleetSize(t)
-	// As docs/operations/sizing.md has it for a node of many machines.
+	// As docs/operations/sizing.md has it for a node with few cores.
 	t.Setenv("GOGC", "200")
 	t.Setenv("GOMEMLIMIT", "1300MiB")
 	m := newMesh(t)

@@ -12,8 +12,8 @@ import (
 // well as on a new key exchange (RFC 8446, section 2.2). Every session here
 // begins with a hybrid of X25519 and ML-KEM, so a classical exchange is enough to
 // make what is resumed forward secret; with P-256, which crypto has in assembly, a
-// handshake costs both ends two fifths less. A node that does not resume the
-// session is dialled again: none begins with less than the hybrid.
+// handshake costs both ends least. A node that does not resume the session is
+// dialled again: none begins with less than the hybrid.
 func DialResuming(ctx context.Context, d *net.Dialer, addr string, conf *tls.Config) (*tls.Conn, error) {
 	if sessions := conf.ClientSessionCache; sessions != nil {
 		if _, ok := sessions.Get(conf.ServerName); ok {
