@@ -29,15 +29,14 @@ func (e EnrolAgent) enrol(t *tx) *api.Error {
 	if refused != nil {
 		return refused
 	}
-	key := idKey(keyAgent, e.Agent.ID)
 	var have agentRow
-	if t.get(key, &have) && !have.Agent.RevokedAt.IsZero() {
+	if t.get(idKey(keyAgent, e.Agent.ID), &have) && !have.Agent.RevokedAt.IsZero() {
 		return e.readmit(t, &have)
 	}
 	if have.Agent.ID != "" {
 		if have.Agent.KeyID == e.Agent.KeyID && have.Agent.Machine != e.Agent.Machine {
 			have.Agent.Machine = e.Agent.Machine // whoever has a token may move the disk
-			t.put(key, have)
+			t.putAgent(have)
 		}
 		if have.Agent.KeyID != e.Agent.KeyID {
 			return api.Errorf(api.CodeConflict, "agent %s is enrolled with another key", e.Agent.ID).
@@ -62,8 +61,8 @@ func (e EnrolAgent) enrol(t *tx) *api.Error {
 		return err
 	}
 	ordinal := t.nextOrdinal()
-	t.put(key, agentRow{Agent: a, Ordinal: ordinal, TokenID: e.TokenID})
 	t.machine.index.addAgent(&a, ordinal)
+	t.putAgent(agentRow{Agent: a, Ordinal: ordinal, TokenID: e.TokenID})
 	t.join(&a, ordinal)
 	return nil
 }
@@ -79,8 +78,8 @@ func (e EnrolAgent) readmit(t *tx, have *agentRow) *api.Error {
 	}
 	have.Agent.KeyID, have.Agent.Machine, have.Agent.RevokedAt = e.Agent.KeyID, e.Agent.Machine, time.Time{}
 	have.Agent.EnrolledAt, have.Confirmed, have.Issuer = t.now, 0, ""
-	t.put(idKey(keyAgent, e.Agent.ID), have)
 	t.machine.index.addAgent(&have.Agent, have.Ordinal)
+	t.putAgent(*have)
 	return nil
 }
 

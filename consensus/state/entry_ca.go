@@ -80,7 +80,7 @@ func (c Confirmation) confirm(t *tx) *api.Error {
 	var row agentRow
 	if t.get(idKey(keyAgent, c.ID), &row) {
 		row.Confirmed, row.Issuer = c.Version, c.Issuer
-		t.put(idKey(keyAgent, c.ID), row)
+		t.putAgent(row)
 	}
 	return nil
 }
@@ -97,16 +97,15 @@ type RevokeAgent struct {
 func (RevokeAgent) entryType() EntryType { return TypeRevokeAgent }
 
 func (e RevokeAgent) apply(t *tx) []*api.Error {
-	key := idKey(keyAgent, e.ID)
 	var row agentRow
-	if !t.get(key, &row) {
+	if !t.get(idKey(keyAgent, e.ID), &row) {
 		return one(api.Errorf(api.CodeNotFound, "agent %q is not known", e.ID))
 	}
 	if !row.Agent.RevokedAt.IsZero() {
 		return one(nil)
 	}
 	row.Agent.RevokedAt = t.now
-	t.put(key, row)
+	t.putAgent(row)
 	t.machine.index.removeAgent(&row.Agent, row.Ordinal)
 	t.revoke(row.Agent.KeyID, e.Until)
 	return one(nil)

@@ -49,9 +49,8 @@ func (l CoordinatorLease) assign(t *tx) *api.Error {
 	if !t.get(idKey(keyNode, l.Node), &api.Node{}) {
 		return api.Errorf(api.CodeNotFound, "there is no node %.128q", l.Node)
 	}
-	key := idKey(keyCoordinator, l.Region)
-	var row api.Coordinator
-	t.get(key, &row)
+	x := t.machine.index
+	row := x.coordinators[l.Region]
 	if row.Node != l.Node {
 		if row.Node != "" && t.now.Before(row.Until) && !l.HandOver {
 			return api.Errorf(api.CodeConflict, "node %s coordinates region %s until its lease ends", row.Node, l.Region)
@@ -59,34 +58,28 @@ func (l CoordinatorLease) assign(t *tx) *api.Error {
 		row = api.Coordinator{Region: l.Region, Node: l.Node, Since: t.now, Changes: row.Changes + 1}
 	}
 	row.Until = t.now.Add(l.For)
-	t.put(key, row)
+	t.put(idKey(keyCoordinator, l.Region), row)
+	x.coordinators[l.Region] = row
 	return nil
 }
 
 // dismiss takes the regions from a node that is removed.
 func (t *tx) dismiss(node string) {
-	var theirs [][]byte
-	from, to := kindSpan(keyCoordinator)
-	if t.err == nil {
-		t.err = scanRows(t.batch, from, to, func(key, value []byte) (bool, error) {
-			var row api.Coordinator
-			err := unmarshal(value, &row)
-			if row.Node == node {
-				theirs = append(theirs, slices.Clone(key))
-			}
-			return true, err
-		})
-	}
-	for _, key := range theirs {
-		t.delete(key)
+	x := t.machine.index
+	for region, row := range x.coordinators {
+		if row.Node == node {
+			t.delete(idKey(keyCoordinator, region))
+			delete(x.coordinators, region)
+		}
 	}
 }
 
 // Coordinator returns who coordinates a region by the log, also when the lease
 // has ended.
 func (m *Machine) Coordinator(region string) (api.Coordinator, bool) {
-	var row api.Coordinator
-	ok := m.read(idKey(keyCoordinator, region), &row)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	row, ok := m.index.coordinators[region]
 	return row, ok
 }
 

@@ -19,9 +19,8 @@ func (LabelAgent) entryType() EntryType { return TypeLabelAgent }
 func (e LabelAgent) apply(t *tx) []*api.Error { return one(e.label(t)) }
 
 func (e LabelAgent) label(t *tx) *api.Error {
-	key := idKey(keyAgent, e.AgentID)
 	var row agentRow
-	if !t.get(key, &row) {
+	if !t.get(idKey(keyAgent, e.AgentID), &row) {
 		return api.Errorf(api.CodeNotFound, "agent %.128q is not known", e.AgentID)
 	}
 	if !row.Agent.RevokedAt.IsZero() {
@@ -42,7 +41,7 @@ func (e LabelAgent) label(t *tx) *api.Error {
 	x.removeAgent(&row.Agent, row.Ordinal)
 	row.Agent.Labels = labels
 	x.addAgent(&row.Agent, row.Ordinal)
-	t.put(key, row)
+	t.putAgent(row)
 	t.join(&row.Agent, row.Ordinal)
 	return nil
 }

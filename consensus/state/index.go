@@ -15,7 +15,9 @@ import (
 // nothing to do reads no store.
 type index struct {
 	ordinals map[string]uint32
-	agents   []member // by ordinal
+	agents   []member    // by ordinal
+	rows     []*agentRow // by ordinal; replaced, never changed
+	words    map[string]string
 	all      *roaring.Bitmap
 	byRegion map[string]*roaring.Bitmap
 	byLabel  map[string]*roaring.Bitmap // "key=value"
@@ -24,6 +26,8 @@ type index struct {
 	founded     *Cluster            // nil before the cluster is; replaced, never changed
 	revocations uint64              // version of the revocation list
 	revoked     map[string]struct{} // key ids; every handshake asks for one
+
+	coordinators map[string]api.Coordinator // by region
 
 	active []*activeRollout // in order of creation
 	byID   map[string]*activeRollout
@@ -93,13 +97,15 @@ func (a *activeRollout) place(ordinal uint32, x *executionRow) {
 
 func newIndex() *index {
 	return &index{
-		ordinals: map[string]uint32{},
-		revoked:  map[string]struct{}{},
-		settings: newSettingsIndex(),
-		all:      roaring.New(),
-		byRegion: map[string]*roaring.Bitmap{},
-		byLabel:  map[string]*roaring.Bitmap{},
-		byID:     map[string]*activeRollout{},
+		ordinals:     map[string]uint32{},
+		words:        map[string]string{},
+		revoked:      map[string]struct{}{},
+		coordinators: map[string]api.Coordinator{},
+		settings:     newSettingsIndex(),
+		all:          roaring.New(),
+		byRegion:     map[string]*roaring.Bitmap{},
+		byLabel:      map[string]*roaring.Bitmap{},
+		byID:         map[string]*activeRollout{},
 	}
 }
 
@@ -112,6 +118,7 @@ func loadIndex(r pebble.Reader) (*index, error) {
 		err := unmarshal(value, &row)
 		if err == nil {
 			x.addAgent(&row.Agent, row.Ordinal)
+			x.keep(row)
 			if !row.Agent.RevokedAt.IsZero() {
 				x.removeAgent(&row.Agent, row.Ordinal)
 			}
@@ -141,6 +148,16 @@ func loadIndex(r pebble.Reader) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
+	from, to = kindSpan(keyCoordinator)
+	err = scanRows(r, from, to, func(_, value []byte) (bool, error) {
+		var c api.Coordinator
+		err := unmarshal(value, &c)
+		x.coordinators[c.Region] = c
+		return true, err
+	})
+	if err != nil {
+		return nil, err
+	}
 	from, to = kindSpan(keyOrder)
 	err = scanRows(r, from, to, func(_, value []byte) (bool, error) {
 		return true, x.loadRollout(r, string(value))
@@ -151,14 +168,38 @@ func loadIndex(r pebble.Reader) (*index, error) {
 func (x *index) addAgent(a *api.Agent, ordinal uint32) {
 	for uint32(len(x.agents)) <= ordinal {
 		x.agents = append(x.agents, member{})
+		x.rows = append(x.rows, nil)
 	}
-	x.agents[ordinal] = member{a.ID, a.Region}
+	if x.agents[ordinal].id == "" { // views read it meanwhile
+		x.agents[ordinal] = member{a.ID, x.word(a.Region)}
+	}
 	x.ordinals[a.ID] = ordinal
 	x.all.Add(ordinal)
 	add(x.byRegion, a.Region, ordinal)
 	for k, v := range a.Labels {
 		add(x.byLabel, k+"="+v, ordinal)
 	}
+}
+
+// keep has an agent's row at hand for its polls: each asks for it more than
+// once, and the store takes longer over it than over all the rest of a poll that
+// finds nothing to do.
+func (x *index) keep(row agentRow) {
+	row.Agent.ID, row.Agent.Region = x.agents[row.Ordinal].id, x.agents[row.Ordinal].region
+	row.TokenID, row.Issuer = x.word(row.TokenID), x.word(row.Issuer)
+	if len(row.Agent.Labels) == 0 {
+		row.Agent.Labels = nil
+	}
+	x.rows[row.Ordinal] = &row
+}
+
+// word returns the one copy of a text that many rows have.
+func (x *index) word(s string) string {
+	if have, ok := x.words[s]; ok {
+		return have
+	}
+	x.words[s] = s
+	return s
 }
 
 // removeAgent takes an agent out of what selectors see. Its ordinal and its

@@ -49,6 +49,10 @@ func (r *rig) reopened() {
 		require.Equal(r, want.refused.ToArray(), got.refused.ToArray(), "refused of %s", want.row.ID)
 	}
 	require.Equal(r, r.Machine.index.cluster(), x.cluster())
+	require.Equal(r, r.Machine.index.agents, x.agents)
+	require.Equal(r, r.Machine.index.rows, x.rows)
+	require.Equal(r, r.Machine.index.coordinators, x.coordinators)
+	require.Equal(r, r.Machine.index.revoked, x.revoked)
 }
 
 func fails(id, commandID string, class api.ErrorClass) api.Report {

@@ -164,11 +164,17 @@ func (m *Machine) Agent(id string) (api.Agent, bool) {
 	return a, ok
 }
 
-// Member returns an enrolled agent, and what it has confirmed of the CA bundle.
+// Member returns an enrolled agent, whose labels are not to be written to, and
+// what it has confirmed of the CA bundle. It reads no store.
 func (m *Machine) Member(agentID string) (api.Agent, Confirmation, bool) {
-	var row agentRow
-	ok := m.read(idKey(keyAgent, agentID), &row)
-	return row.Agent, Confirmation{ID: agentID, Version: row.Confirmed, Issuer: row.Issuer}, ok
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	ordinal, ok := m.index.ordinals[agentID]
+	if !ok || m.closed {
+		return api.Agent{}, Confirmation{}, false
+	}
+	row := m.index.rows[ordinal]
+	return row.Agent, Confirmation{ID: agentID, Version: row.Confirmed, Issuer: row.Issuer}, true
 }
 
 // Inventory returns what the last scan of an agent's machine found.

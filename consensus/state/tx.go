@@ -51,6 +51,12 @@ func (t *tx) put(key []byte, v any) {
 	t.putBytes(key, b)
 }
 
+// putAgent writes the row of an agent that the index has.
+func (t *tx) putAgent(row agentRow) {
+	t.put(idKey(keyAgent, row.Agent.ID), row)
+	t.machine.index.keep(row)
+}
+
 func (t *tx) putBytes(key, value []byte) {
 	if t.err == nil {
 		t.err = t.batch.Set(key, value, nil)
