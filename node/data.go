@@ -170,6 +170,15 @@ func withWire(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
+// lastAnswer tells the connection of a request that its answer is the last.
+func lastAnswer(ctx context.Context) {
+	if wire, ok := ctx.Value(wireKey{}).(*ratelimit.Conn); ok {
+		if live, ok := wire.Conn.(*liveConn); ok {
+			live.lastAnswer()
+		}
+	}
+}
+
 // cap puts the connection of a request under the node's cap from now on:
 // agents fetch payloads over connections that carry nothing else.
 func (n *Node) cap(ctx context.Context) {

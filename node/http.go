@@ -119,6 +119,9 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 				panic(http.ErrAbortHandler)
 			}
 		} else {
+			if w.Header().Get("Connection") == "close" {
+				lastAnswer(ctx)
+			}
 			writeAnswer(w, status, out)
 		}
 		log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", status, "ms", time.Since(start).Milliseconds())

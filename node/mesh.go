@@ -142,6 +142,11 @@ func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
 	if proto == "" {
 		proto = pki.ALPNHTTP
 	}
+	if tcp, ok := raw.(*net.TCPConn); ok && proto != pki.ALPNHTTP {
+		// HTTP has timeouts of its own, and most of its connections end with one
+		// poll: four system calls for each.
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	}
 	m.protocols[proto].deliver(conn)
 }
 

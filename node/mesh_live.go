@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"redflag/api"
@@ -23,6 +25,9 @@ type liveConns struct {
 type liveConn struct {
 	net.Conn
 	of *liveConns
+
+	last atomic.Bool
+	held []byte // an answer; only writes touch it, and TLS makes one at a time
 }
 
 func (l *liveConns) track(raw net.Conn) *liveConn {
@@ -44,6 +49,26 @@ func (c *liveConn) belongsTo(conn *tls.Conn) {
 	if _, open := c.of.open[c]; open {
 		c.of.open[c] = keyID
 	}
+}
+
+// lastAnswer says that the connection is closed after the answer that comes
+// next: it then goes out together with the alert that ends a TLS session.
+func (c *liveConn) lastAnswer() { c.last.Store(true) }
+
+// Write implements net.Conn.
+func (c *liveConn) Write(p []byte) (int, error) {
+	if !c.last.Load() {
+		return c.Conn.Write(p)
+	}
+	if c.held == nil {
+		c.held = slices.Clone(p)
+		return len(p), nil
+	}
+	held := c.held
+	c.last.Store(false)
+	c.held = nil
+	n, err := c.Conn.Write(append(held, p...))
+	return max(0, n-len(held)), err
 }
 
 // Close implements net.Conn.

@@ -149,8 +149,9 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 func (n *Node) listen(ctx context.Context) (meshLn, apiLn net.Listener, err error) {
+	mesh := net.ListenConfig{KeepAlive: -1} // mesh.admit asks for it
 	var lc net.ListenConfig
-	if meshLn, err = lc.Listen(ctx, "tcp", n.cfg.MeshListen); err != nil {
+	if meshLn, err = mesh.Listen(ctx, "tcp", n.cfg.MeshListen); err != nil {
 		return nil, nil, fmt.Errorf("mesh: %w", err)
 	}
 	if apiLn, err = lc.Listen(ctx, "tcp", n.cfg.APIListen); err != nil {

@@ -31,9 +31,16 @@ func DialResuming(ctx context.Context, d *net.Dialer, addr string, conf *tls.Con
 }
 
 func dialTLS(ctx context.Context, d *net.Dialer, addr string, conf *tls.Config) (*tls.Conn, error) {
-	c, err := (&tls.Dialer{NetDialer: d, Config: conf}).DialContext(ctx, "tcp", addr)
+	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return c.(*tls.Conn), nil
+	f := newFlight(raw)
+	c := tls.Client(f, conf)
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	f.handshaken()
+	return c, nil
 }
