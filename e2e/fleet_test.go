@@ -166,7 +166,7 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 		"--spread", (warmUp * run.interval).String(), "--for", "0", "--workers", "64", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
 	// The processor is for the node beside it; memory is there.
-	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=300", "GOMEMLIMIT=off")
+	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=1000", "GOMEMLIMIT=4GiB")
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	require.NoError(m.t, err)
