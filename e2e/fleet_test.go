@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -53,12 +54,12 @@ func fleetSize(t *testing.T) fleetRun {
 func TestFleet(t *testing.T) {
 	run := fleetSize(t)
 	// As docs/operations/sizing.md has it for a node with few cores.
-	t.Setenv("GOGC", "200")
+	t.Setenv("GOGC", "400")
 	t.Setenv("GOMEMLIMIT", "1300MiB")
 	m := newMesh(t)
 	n1 := m.found()
 	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.pending=5s", "poll.installing=5s",
-		"poll.budget=2000", "poll.connections=15000", "enrol.budget=5000")
+		"poll.budget=2000", "poll.connections=1000", "enrol.budget=5000")
 	m.publish("1.0.0", payload(1, 1<<10))
 
 	f := m.fleet(run, n1)
@@ -166,7 +167,7 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 		"--spread", (warmUp * run.interval).String(), "--for", "0", "--workers", "64", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
 	// The processor is for the node beside it; memory is there.
-	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=1000", "GOMEMLIMIT=4GiB")
+	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=2000", "GOMEMLIMIT="+strconv.FormatInt(memory(m.t)/3, 10))
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	require.NoError(m.t, err)
@@ -178,6 +179,17 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 	})
 	m.t.Cleanup(stop)
 	return &fleet{m.t, bufio.NewScanner(pipe), stop}
+}
+
+// memory is what this machine has, in bytes.
+func memory(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/meminfo")
+	require.NoError(t, err)
+	var kib int64
+	_, err = fmt.Sscanf(string(b), "MemTotal: %d kB", &kib)
+	require.NoError(t, err)
+	return kib << 10
 }
 
 // enrolled waits until all agents are members, and returns how many seconds
