@@ -74,7 +74,7 @@ var suites = []suite{
 		},
 	},
 	{
-		id: "fleet", title: "A hundred thousand agents on one node",
+		id: "fleet", title: "A hundred thousand agents on one node", long: true,
 		about: "Each with a key and a TLS session of its own, polling every 60 s; node and fleet\n" +
 			"share this machine. A time runs from the moment the poll is due.",
 		command: `REDFLAG_FLEET=100000 make fleet`,

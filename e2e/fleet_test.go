@@ -29,9 +29,6 @@ type fleetRun struct {
 	steady   time.Duration // how long they are measured
 }
 
-// warmUp is over how many intervals the first polls are spread.
-const warmUp = 3
-
 func fleetSize(t *testing.T) fleetRun {
 	t.Helper()
 	s := os.Getenv("REDFLAG_FLEET")
@@ -65,9 +62,8 @@ func TestFleet(t *testing.T) {
 	f := m.fleet(run, n1)
 	enrolled := f.enrolled()
 	t.Logf("%d agents enrolled in %.1f s", run.agents, enrolled)
-	// Until each has polled once or twice there are full handshakes and
-	// confirmations to bear, which a fleet that runs does not bring.
-	f.windows((warmUp + 1) * run.interval)
+	// The first polls bring confirmations, which a fleet that runs does not.
+	f.windows(2 * run.interval)
 	idle := f.windows(run.steady)
 	idle.log(t, "idle")
 	require.Empty(t, idle.Errors)
@@ -114,7 +110,7 @@ func TestPollCost(t *testing.T) {
 		m.run("settings", "set", "poll.connections="+way.connections)
 		f := m.fleet(run, n1, "--prefix", way.prefix)
 		f.enrolled()
-		f.windows((warmUp + 1) * run.interval)
+		f.windows(2 * run.interval)
 		w := f.windows(run.steady)
 		w.log(t, way.name)
 		require.Empty(t, w.Errors)
@@ -164,7 +160,7 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 	token := m.run("token", "create", "--seats", strconv.Itoa(run.agents))
 	cmd := exec.Command(bin, append([]string{
 		"--node", node.runtime.Mesh, "--agents", strconv.Itoa(run.agents), "--enrol-rate", "3000",
-		"--spread", (warmUp * run.interval).String(), "--for", "0", "--workers", "64", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
+		"--spread", run.interval.String(), "--for", "0", "--workers", "64", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
 	// The processor is for the node beside it; memory is there.
 	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=2000", "GOMEMLIMIT="+strconv.FormatInt(memory(m.t)/3, 10))

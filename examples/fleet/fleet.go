@@ -75,6 +75,24 @@ func (f *fleet) enrol(ctx context.Context) error {
 	return errors.Join(group.Wait(), ctx.Err())
 }
 
+// meet lets every agent poll once, as fast as the node answers. The first
+// handshake of each is a full one, and its answer has the cluster's news: a fleet
+// that has run for a while brings neither. What fails comes again with its turn.
+func (f *fleet) meet(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(min(f.p.workers, 64))
+	for _, a := range f.agents {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			_, _ = a.poll(ctx)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -85,8 +103,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // poll lets every agent poll when it is due, until the time of the profile is
-// over. The first polls are spread out, as those of a fleet that has run for a
-// while.
+// over. It begins with polls that are spread out, as those of a fleet that has
+// run for a while.
 func (f *fleet) poll(ctx context.Context) error {
 	if f.p.total > 0 {
 		var cancel context.CancelFunc

@@ -67,7 +67,7 @@ func (p *profile) parse(args []string) error {
 	f.IntVar(&p.workers, "workers", 256, "exchanges at a time")
 	f.IntVar(&p.rate, "enrol-rate", 150, "enrolments per second; the node's setting enrol.budget must allow it")
 	f.DurationVar(&p.total, "for", time.Minute, "how long to poll after all are enrolled; 0 until interrupted")
-	f.DurationVar(&p.spread, "spread", time.Minute, "over what time the first polls are spread, best the poll interval")
+	f.DurationVar(&p.spread, "spread", time.Minute, "over what time the polls are spread that begin the run, best the poll interval")
 	f.DurationVar(&p.window, "every", 10*time.Second, "how often to print figures")
 	f.IntVar(&p.pid, "pid", 0, "process of the node, if it runs on this machine: its processor time and memory are printed")
 	f.BoolVar(&p.json, "json", false, "print a JSON object per line")
@@ -107,6 +107,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	p.print(map[string]any{"enrolled": p.agents, "seconds": time.Since(began).Seconds()},
 		fmt.Sprintf("%d agents enrolled in %s", p.agents, time.Since(began).Round(time.Millisecond)))
+	fl.meet(ctx)
 	return fl.poll(ctx)
 }
 
