@@ -58,3 +58,31 @@ func TestConnectionsBeyondTheSetting(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, kept(min(1_000_000, bearable)), 20*time.Second, 5*time.Millisecond, "no more than the system allows")
 }
+
+// The last answer waits for what ends the session, and both are one write.
+func TestLastAnswer(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	c := new(liveConns).track(here)
+	defer c.Close()
+	require.NoError(t, here.SetDeadline(time.Now().Add(10*time.Second)))
+	c.lastAnswer()
+	n, err := c.Write([]byte("answer"))
+	require.NoError(t, err)
+	require.Equal(t, 6, n)
+	got := make(chan string, 2)
+	go func() {
+		b := make([]byte, 32)
+		for range 2 {
+			n, _ := there.Read(b)
+			got <- string(b[:n])
+		}
+	}()
+	n, err = c.Write([]byte("alert"))
+	require.NoError(t, err)
+	require.Equal(t, 5, n)
+	require.Equal(t, "answeralert", <-got)
+	_, err = c.Write([]byte("more"))
+	require.NoError(t, err)
+	require.Equal(t, "more", <-got, "an answer of several writes goes on")
+}
