@@ -55,7 +55,7 @@ func TestFleet(t *testing.T) {
 	m := newMesh(t)
 	n1 := m.found()
 	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.pending=5s", "poll.installing=5s",
-		"poll.budget=2000", "poll.connections=1000", "enrol.budget=5000")
+		"poll.budget=5000", "poll.connections=1000", "enrol.budget=5000")
 	m.publish("1.0.0", payload(1, 1<<10))
 
 	f := m.fleet(run, n1)
