@@ -80,7 +80,7 @@ func (m *Machine) Coordinator(region string) (api.Coordinator, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	row, ok := m.index.coordinators[region]
-	return row, ok
+	return row, ok && !m.closed
 }
 
 // Regions returns the names of all regions that have nodes or agents, sorted.

@@ -181,9 +181,7 @@ func (x *index) addAgent(a *api.Agent, ordinal uint32) {
 	}
 }
 
-// keep has an agent's row at hand for its polls: each asks for it more than
-// once, and the store takes longer over it than over all the rest of a poll that
-// finds nothing to do.
+// keep has an agent's row at hand for its polls: each asks for it more than once.
 func (x *index) keep(row agentRow) {
 	row.Agent.ID, row.Agent.Region = x.agents[row.Ordinal].id, x.agents[row.Ordinal].region
 	row.TokenID, row.Issuer = x.word(row.TokenID), x.word(row.Issuer)

@@ -81,7 +81,10 @@ func (f *fleet) enrol(ctx context.Context) error {
 func (f *fleet) meet(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(min(f.p.workers, 64))
-	for _, a := range f.agents {
+	for i, a := range f.agents {
+		if i > 0 && i%10_000 == 0 {
+			f.p.print(map[string]any{"polled_once": i}, fmt.Sprintf("%d polled once", i))
+		}
 		if ctx.Err() != nil {
 			break
 		}
