@@ -93,7 +93,7 @@ FUZZ_CI := api:FuzzStrangersBody:100000 api:FuzzCorrelation:100000 \
   trust/pki:FuzzOpenSession:100000 trust/pki:FuzzSplitOperatorToken:100000 \
   trust/pki:FuzzParseRegistrationToken:100000 trust/pki:FuzzSign:100000 \
   trust/pki:FuzzParseIdentity:100000 trust/pki:FuzzVerifyOrder:100000 \
-  p2p/plain:FuzzParseAnnounce:100000 p2p/plain:FuzzReadMessage:100000 \
+  p2p/plain:FuzzParseAnnounce:100000 p2p/plain:FuzzReadMessage:100000 p2p:FuzzTLSRecords:100000 \
   publish:FuzzBundle:40000 trust:FuzzCheckRootUpdate:7000 trust:FuzzCheckTargets:7000 trust:FuzzTarget:1500
 
 fuzz-ci: ## Fuzz each decoder that strangers reach, two side by side

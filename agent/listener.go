@@ -7,7 +7,6 @@ import (
 	"net"
 
 	"redflag/p2p"
-	"redflag/ratelimit"
 	"redflag/trust/pki"
 )
 
@@ -24,7 +23,7 @@ func (l swarmListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.Server(ratelimit.NewConn(raw), l.conf), nil
+	return tls.Server(p2p.Wire(raw), l.conf), nil
 }
 
 // dialSwarm returns the way to connect to a swarm peer.
@@ -34,7 +33,7 @@ func dialSwarm(creds *pki.Credentials) func(context.Context, string) (net.Conn, 
 		if err != nil {
 			return nil, err
 		}
-		return tls.Client(ratelimit.NewConn(raw), creds.PeerClientTLS(pki.ALPNSwarm)), nil
+		return tls.Client(p2p.Wire(raw), creds.PeerClientTLS(pki.ALPNSwarm)), nil
 	}
 }
 

@@ -34,7 +34,7 @@ func newSource(nodes *nodeList, conf func() *tls.Config, limits *limits) *source
 		if err != nil {
 			return nil, err
 		}
-		wire := ratelimit.NewConn(raw)
+		wire := p2p.Wire(raw)
 		wire.Limit([]*ratelimit.Bucket{limits.download}, []*ratelimit.Bucket{limits.upload})
 		conn := tls.Client(wire, conf())
 		if err := conn.HandshakeContext(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"redflag/api"
 )
@@ -145,10 +146,18 @@ func shape(ns, dev string, r api.Rate) error {
 	if r == api.Unlimited {
 		return nil
 	}
-	burst := max(16<<10, int64(r)/8/timerRate)
+	burst := max(16<<10, min(bucketSize, int64(r.BytesPerSecond()*bucketTime.Seconds())), int64(r)/8/timerRate)
 	return run("tc", "-n", ns, "qdisc", "replace", "dev", dev, "root",
 		"tbf", "rate", fmt.Sprintf("%dbit", int64(r)), "burst", fmt.Sprint(burst), "latency", "50ms")
 }
+
+// A bucket is as large as what a sender hands to its network card in one piece
+// (64 KiB), as far as the link carries that within bucketTime: what is larger
+// than the bucket the kernel takes to pieces, and wakes up to send each.
+const (
+	bucketSize = 64 << 10 // bytes
+	bucketTime = 50 * time.Millisecond
+)
 
 // timerRate is how often a second a slow kernel looks at its queues. A bucket
 // that empties in between never reaches its rate.

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/time/rate"
 
-	"redflag/ratelimit"
+	"redflag/p2p"
 	"redflag/trust/pki"
 )
 
@@ -124,7 +124,7 @@ func (m *mesh) handshakes(ctx context.Context, raw net.Conn, conf *tls.Config) {
 
 func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
 	tracked := m.live.track(raw)
-	conn := tls.Server(ratelimit.NewConn(tracked), conf)
+	conn := tls.Server(p2p.Wire(tracked), conf)
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -196,7 +196,7 @@ func (m *mesh) dial(ctx context.Context, addr, proto string) (*tls.Conn, error) 
 		conf = m.creds.PeerClientTLS(proto)
 	}
 	tracked := m.live.track(raw)
-	conn := tls.Client(ratelimit.NewConn(tracked), conf)
+	conn := tls.Client(p2p.Wire(tracked), conf)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = tracked.Close()
 		return nil, fmt.Errorf("handshake with %s: %w", addr, err)

@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"redflag/api"
@@ -49,6 +51,16 @@ func (c *liveConn) belongsTo(conn *tls.Conn) {
 	if _, open := c.of.open[c]; open {
 		c.of.open[c] = keyID
 	}
+}
+
+// SyscallConn implements syscall.Conn: caps and the swarm fit the kernel's
+// buffers to what they need.
+func (c *liveConn) SyscallConn() (syscall.RawConn, error) {
+	s, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return s.SyscallConn()
 }
 
 // lastAnswer says that the connection is closed after the answer that comes

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,11 +15,11 @@ const unsent = 16 << 10
 // keepShort bounds what waits in the kernel. A kernel that cannot is slower,
 // and no less right.
 func keepShort(c net.Conn) {
-	t, ok := c.(*net.TCPConn)
+	s, ok := c.(syscall.Conn)
 	if !ok {
 		return
 	}
-	raw, err := t.SyscallConn()
+	raw, err := s.SyscallConn()
 	if err != nil {
 		return
 	}

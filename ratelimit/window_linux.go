@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,11 +26,11 @@ const (
 // setWindow fits the kernel's buffer of what comes in to a cap. Failure is
 // harmless: the cap then holds over a longer time.
 func setWindow(c net.Conn, limit api.Rate) {
-	t, ok := c.(*net.TCPConn)
+	s, ok := c.(syscall.Conn)
 	if !ok {
 		return
 	}
-	raw, err := t.SyscallConn()
+	raw, err := s.SyscallConn()
 	if err != nil {
 		return
 	}

@@ -127,7 +127,7 @@ func (l limited) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ratelimit.NewConn(c), nil
+	return p2p.Wire(c), nil
 }
 
 func dial(settings *tls.Config) func(context.Context, string) (net.Conn, error) {
@@ -136,6 +136,6 @@ func dial(settings *tls.Config) func(context.Context, string) (net.Conn, error) 
 		if err != nil {
 			return nil, err
 		}
-		return tls.Client(ratelimit.NewConn(c), settings), nil
+		return tls.Client(p2p.Wire(c), settings), nil
 	}
 }

@@ -23,7 +23,6 @@ import (
 
 	"redflag/api"
 	"redflag/p2p"
-	"redflag/ratelimit"
 	"redflag/trust/pki"
 )
 
@@ -219,7 +218,7 @@ func (m *machine) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.Client(ratelimit.NewConn(c), m.creds.PeerClientTLS(pki.ALPNSwarm)), nil
+	return tls.Client(p2p.Wire(c), m.creds.PeerClientTLS(pki.ALPNSwarm)), nil
 }
 
 // secured is the listener of the swarm; the swarm does the handshakes.
@@ -234,7 +233,7 @@ func (l secured) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.Server(ratelimit.NewConn(c), l.conf), nil
+	return tls.Server(p2p.Wire(c), l.conf), nil
 }
 
 func identify(c net.Conn) (p2p.Peer, error) {

@@ -336,7 +336,7 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.Server(ratelimit.NewConn(raw), l.conf), nil
+	return tls.Server(p2p.Wire(raw), l.conf), nil
 }
 
 // kill starts a new life of the agent from what is on disk at this moment, as
