@@ -13,13 +13,17 @@ const (
 	openPieces = 2
 	// starved is how long an agent may get no piece from anybody, and have none
 	// on offer, before the node takes it to be alone: behind a firewall, or
-	// with nobody who gives. The node then brings it all that it lacks.
+	// with nobody who gives. The node then brings it all that it lacks. For its
+	// first piece it has the time too in which the node brings one to each.
 	starved = time.Second
 	// alonePieces is how many offers an agent has at once that is alone.
 	alonePieces = 4
-	// spareShare is how much the node offers a second time of its own accord:
-	// a part of the payload.
+	// spareShare is how much the node sends a second time of its own accord: a
+	// part of the payload.
 	spareShare = 0.2
+	// firstShare is how many times fewer offers are under way while an agent
+	// has nothing to trade yet.
+	firstShare = 3
 	// Tick is the time between two calls of Offers.Tick.
 	Tick = 500 * time.Millisecond
 	// fewSlots is how many offers are under way at least, over all agents. It
@@ -48,11 +52,16 @@ type Offers struct {
 
 	mu     sync.Mutex
 	slots  int       // offers that may be under way
+	rate   float64   // the most that the node has sent, bytes per second
 	sent   int64     // payload bytes that the node had sent at the last tick
 	ticked time.Time // when that was
 	offers []int     // by piece: how often it was offered
 	copies []int     // by piece: agents that have it
-	again  int       // second offers that are left
+
+	repeats bool  // second offers have begun
+	known   int   // pieces that agents had then, in sum
+	before  int64 // payload bytes that the node had sent then
+
 	agents map[string]*planned
 	joined []*planned // the same, in the order in which they came
 }
@@ -75,7 +84,6 @@ func NewOffers(pieces int, pieceLength int64) *Offers {
 		now: time.Now, intN: rand.IntN,
 		offers: make([]int, pieces),
 		copies: make([]int, pieces),
-		again:  int(spareShare*float64(pieces)) + 1,
 		agents: make(map[string]*planned),
 	}
 }
@@ -188,24 +196,38 @@ func (p *Offers) supply() {
 			p.give(a, piece)
 		}
 	}
-	open := 0
+	open, known, slots := 0, 0, p.slots
 	for _, a := range p.joined {
 		open += len(a.open)
+		known += a.known
+		if a.known == 0 { // it waits for a first piece, and its uplink with it
+			slots = max(fewSlots, p.slots/firstShare)
+		}
 	}
-	for ; open < p.slots; open++ {
+	for ; open < slots; open++ {
 		a := p.neediest()
 		if a == nil {
 			return
 		}
 		piece, fresh := p.next(a)
-		if piece < 0 || (!fresh && p.again <= 0) {
+		if piece < 0 || (!fresh && !p.repeat(known)) {
 			return
-		}
-		if !fresh {
-			p.again--
 		}
 		p.give(a, piece)
 	}
+}
+
+// repeat reports whether a piece may be offered a second time. What the node
+// sends so lasts from when first offers have ended until the payload is
+// everywhere: all that time the uplinks of agents fall a little short of their
+// downlinks. The agents know so many pieces in sum. It needs mu.
+func (p *Offers) repeat(known int) bool {
+	all := p.pieces * len(p.joined)
+	if !p.repeats {
+		p.repeats, p.known, p.before = true, known, p.sent
+	}
+	progress := float64(known-p.known) / float64(max(1, all-p.known))
+	return float64(p.sent-p.before) <= spareShare*float64(p.pieces)*float64(p.pieceLength)*progress
 }
 
 // neediest returns the agent that has least to do of those that may have
@@ -264,11 +286,23 @@ func (p *Offers) Tick(now time.Time, sent int64) {
 	defer p.mu.Unlock()
 	p.widen(now, sent)
 	for _, a := range p.joined {
-		if a.known < p.pieces && len(a.open) == 0 && now.Sub(a.moved) >= starved {
+		patience := starved
+		if a.known == 0 {
+			patience += p.turn()
+		}
+		if a.known < p.pieces && len(a.open) == 0 && now.Sub(a.moved) >= patience {
 			a.alone = true
 		}
 	}
 	p.supply()
+}
+
+// turn is how long the node needs to bring each agent a piece. It needs mu.
+func (p *Offers) turn() time.Duration {
+	if p.rate <= 0 {
+		return 0
+	}
+	return time.Duration(float64(len(p.joined)) * float64(p.pieceLength) / p.rate * float64(time.Second))
 }
 
 // widen gives the uplink as many slots as it has shown that it can fill. It
@@ -276,6 +310,7 @@ func (p *Offers) Tick(now time.Time, sent int64) {
 func (p *Offers) widen(now time.Time, sent int64) {
 	elapsed := now.Sub(p.ticked)
 	if !p.ticked.IsZero() && elapsed > 0 {
+		p.rate = max(p.rate, float64(sent-p.sent)/elapsed.Seconds())
 		perSlotTime := float64(sent-p.sent) * float64(slotTime) / float64(elapsed)
 		p.slots = max(p.slots, int(perSlotTime/float64(p.pieceLength)))
 	}
