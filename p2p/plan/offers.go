@@ -61,6 +61,7 @@ type Offers struct {
 	repeats bool  // second offers have begun
 	known   int   // pieces that agents had then, in sum
 	before  int64 // payload bytes that the node had sent then
+	again   int   // second offers so far: peers answer many of them, but not all
 
 	agents map[string]*planned
 	joined []*planned // the same, in the order in which they came
@@ -227,7 +228,12 @@ func (p *Offers) repeat(known int) bool {
 		p.repeats, p.known, p.before = true, known, p.sent
 	}
 	progress := float64(known-p.known) / float64(max(1, all-p.known))
-	return float64(p.sent-p.before) <= spareShare*float64(p.pieces)*float64(p.pieceLength)*progress
+	spare := spareShare * float64(p.pieces) * progress
+	if p.again >= p.pieces/2 || float64(p.sent-p.before) > spare*float64(p.pieceLength) {
+		return false
+	}
+	p.again++
+	return true
 }
 
 // neediest returns the agent that has least to do of those that may have
