@@ -21,19 +21,26 @@ func (c *counted) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
-// A record that comes in parts, as over a thin link, wakes its reader for the
-// first of them and for the last.
-func TestWireSleepsUntilARecordIsWhole(t *testing.T) {
+// ends returns the two ends of a TCP connection.
+func ends(t *testing.T) (out, in *net.TCPConn) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer ln.Close()
-	out, err := net.Dial("tcp", ln.Addr().String())
+	dialed, err := net.Dial("tcp", ln.Addr().String())
 	require.NoError(t, err)
-	defer out.Close()
+	t.Cleanup(func() { _ = dialed.Close() })
 	accepted, err := ln.Accept()
 	require.NoError(t, err)
-	in := &counted{TCPConn: accepted.(*net.TCPConn)}
-	defer in.Close()
+	t.Cleanup(func() { _ = accepted.Close() })
+	return dialed.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
+// A record that comes in parts, as over a thin link, wakes its reader for the
+// first of them and for the last.
+func TestWireSleepsUntilARecordIsWhole(t *testing.T) {
+	out, accepted := ends(t)
+	in := &counted{TCPConn: accepted}
 
 	const size, part, rounds = 16 << 10, 1 << 10, 4
 	go func() {
@@ -65,15 +72,8 @@ func TestWireSleepsUntilARecordIsWhole(t *testing.T) {
 
 // The last bytes of a peer that dies within a record are read, and its end too.
 func TestWireReadsARecordThatNeverEnds(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	out, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	in, err := ln.Accept()
-	require.NoError(t, err)
-	defer in.Close()
-	_, err = out.Write(tlsRecord(tlsHandshake, 16<<10)[:1000])
+	out, in := ends(t)
+	_, err := out.Write(tlsRecord(tlsHandshake, 16<<10)[:1000])
 	require.NoError(t, err)
 	wire := Wire(in)
 	buf := make([]byte, 32<<10)
