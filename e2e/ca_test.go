@@ -114,6 +114,6 @@ func TestCARollsOverUnderARollout(t *testing.T) {
 	require.Contains(t, m.run("audit", "--action", "/v1/ca/rotate"), "founder")
 	// Who joins now pins the new one, and an agent that starts again finds its way.
 	m.agent("a7", "eu", procs["n1"])
-	m.eventually("a new agent polls", func() bool { return strings.Contains(m.run("agents"), "a7") })
+	m.eventually("a new agent polls", func() bool { return strings.Count(m.run("agents"), " idle ") == 7 })
 	require.Equal(t, ca.Authorities[0].ID, m.issuer("a7"))
 }
