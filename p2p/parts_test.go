@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -89,6 +90,56 @@ func TestBitsWithoutDataCountForNothing(t *testing.T) {
 	lost := newPayload(dir, length, pieceLength)
 	require.NoError(t, lost.readBits())
 	require.Zero(t, lost.done())
+}
+
+// A process that dies loses no piece, though pieces are synced together.
+func TestVerifiedPiecesAreKeptTogether(t *testing.T) {
+	const pieces, length = 5, 5*minPieceLength - 7
+	data := make([]byte, length)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
+	clear(data[minPieceLength : minPieceLength+blockSize]) // a piece may begin so
+	torrent, err := MakeTorrent(bytes.NewReader(data), length)
+	require.NoError(t, err)
+	info, err := parseInfo(torrent.Info)
+	require.NoError(t, err)
+	open := func(dir string) *payload {
+		p := newPayload(dir, length, minPieceLength)
+		if _, err := os.Stat(filepath.Join(dir, filePieces)); err == nil {
+			require.NoError(t, p.readBits())
+		} else {
+			require.NoError(t, p.writeBits())
+		}
+		require.NoError(t, p.create())
+		return p
+	}
+	dir := t.TempDir()
+	first := open(dir)
+	for i := range 3 {
+		at := i * minPieceLength
+		_, err := first.data.WriteAt(data[at:at+minPieceLength], int64(at))
+		require.NoError(t, err)
+		require.NoError(t, first.mark(i))
+	}
+	require.NoError(t, first.unmark(2))
+
+	again := open(dir)
+	require.True(t, again.has(0))
+	require.False(t, again.has(1), "not synced yet")
+	require.NoError(t, again.recover(info.hashes))
+	require.True(t, again.has(1))
+	require.True(t, again.has(2))
+	require.False(t, again.isComplete())
+	for i := 3; i < pieces; i++ {
+		at := i * minPieceLength
+		_, err := again.data.WriteAt(data[at:min(length, at+minPieceLength)], int64(at))
+		require.NoError(t, err)
+		require.NoError(t, again.mark(i))
+	}
+	require.True(t, again.isComplete())
+	require.True(t, again.stamped())
+	last := open(dir)
+	require.True(t, last.isComplete())
+	require.EqualValues(t, length, last.done())
 }
 
 func TestBookIsBounded(t *testing.T) {

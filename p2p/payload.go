@@ -7,7 +7,9 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"redflag/durable"
 )
@@ -28,13 +30,26 @@ type payload struct {
 
 	data *os.File
 
+	syncing sync.Mutex // held while data is synced; taken before mu
+
 	mu      sync.Mutex
-	info    []byte // nil until it is known
-	have    []byte // bit i is bit 7-i%8 of byte i/8, as in BEP 3
-	missing int
+	info    []byte    // nil until it is known
+	have    []byte    // bit i is bit 7-i%8 of byte i/8, as in BEP 3
+	kept    []byte    // the same, of the pieces whose data is synced
+	fresh   []int     // pieces that are verified and not kept yet
+	synced  time.Time // when data was last synced
+	missing int       // pieces that are not verified
 	whole   sync.Once // closes complete
 	cause   error     // why broken is closed
 }
+
+// A sync takes the disk's time, and wears out cheap flash: verified pieces are
+// kept together. What a loss of power takes is fetched again; a process that
+// dies takes nothing, see recover.
+const (
+	syncBytes = 8 << 20
+	syncTime  = time.Second
+)
 
 // pieceWatcher hears about pieces, on whatever goroutine hashed them.
 type pieceWatcher interface {
@@ -51,6 +66,7 @@ func newPayload(dir string, length, pieceLength int64) *payload {
 		pieceLength: pieceLength,
 		pieces:      n,
 		have:        make([]byte, (n+7)/8),
+		kept:        make([]byte, (n+7)/8),
 		missing:     n,
 		complete:    make(chan struct{}),
 		broken:      make(chan struct{}),
@@ -118,7 +134,7 @@ func (p *payload) readBits() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.have = b
+	p.have, p.kept = b, slices.Clone(b)
 	for _, x := range b {
 		p.missing -= bits.OnesCount8(x)
 	}
@@ -129,6 +145,7 @@ func (p *payload) readBits() error {
 func (p *payload) doubt() error {
 	p.mu.Lock()
 	clear(p.have)
+	clear(p.kept)
 	p.missing = p.pieces
 	p.mu.Unlock()
 	return p.writeBits()
@@ -138,13 +155,14 @@ func (p *payload) doubt() error {
 func (p *payload) writeBits() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return diskError("write piece bits", durable.WriteFile(filepath.Join(p.dir, filePieces), p.have, 0o600))
+	return diskError("write piece bits", durable.WriteFile(filepath.Join(p.dir, filePieces), p.kept, 0o600))
 }
 
 // fill sets every bit in memory.
 func (p *payload) fill() {
 	for i := range p.pieces {
 		p.have[i/8] |= bit(i)
+		p.kept[i/8] |= bit(i)
 	}
 }
 
@@ -156,22 +174,48 @@ func (p *payload) has(i int) bool {
 	return p.have[i/8]&bit(i) != 0
 }
 
-// mark records that piece i is verified: its data first, then its bit. A bit
-// that power loss takes costs one piece; a bit without data cannot happen.
+// mark records that piece i is verified, and keeps what is verified now and
+// then, and at the end.
 func (p *payload) mark(i int) error {
+	p.mu.Lock()
+	if p.have[i/8]&bit(i) == 0 {
+		p.have[i/8] |= bit(i)
+		p.missing--
+		p.fresh = append(p.fresh, i)
+	}
+	due := p.missing == 0 || int64(len(p.fresh))*p.pieceLength >= syncBytes || time.Since(p.synced) >= syncTime
+	p.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return p.keep()
+}
+
+// keep puts what is verified on disk: the data first, then the bits. A bit
+// without data cannot happen.
+func (p *payload) keep() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	p.mu.Lock()
+	fresh := len(p.fresh)
+	p.mu.Unlock()
+	if fresh == 0 {
+		return nil
+	}
 	if err := p.data.Sync(); err != nil {
 		return diskError("sync payload", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.have[i/8]&bit(i) != 0 {
-		return nil
+	p.synced = time.Now()
+	for _, i := range p.fresh[:fresh] {
+		p.kept[i/8] |= bit(i)
 	}
-	if err := p.writeByte(i/8, p.have[i/8]|bit(i)); err != nil {
+	if err := p.writeKept(); err != nil {
 		return err
 	}
-	p.missing--
-	if p.missing == 0 {
+	p.fresh = slices.Delete(p.fresh, 0, fresh)
+	if p.missing == 0 && len(p.fresh) == 0 {
 		if err := p.stamp(); err != nil {
 			return err
 		}
@@ -189,37 +233,40 @@ func (p *payload) announceWhole() {
 
 // notice tells those who wait that the payload is whole, if it is. It needs mu.
 func (p *payload) notice() {
-	if p.missing == 0 {
+	if p.allKept() {
 		p.whole.Do(func() { close(p.complete) })
 	}
 }
 
+// allKept needs mu.
+func (p *payload) allKept() bool { return p.missing == 0 && len(p.fresh) == 0 }
+
 // unmark records that piece i is not, or no longer, good.
 func (p *payload) unmark(i int) error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.have[i/8]&bit(i) == 0 {
 		return nil
 	}
-	if err := p.writeByte(i/8, p.have[i/8]&^bit(i)); err != nil {
-		return err
-	}
+	p.have[i/8] &^= bit(i)
 	p.missing++
-	return nil
+	p.fresh = slices.DeleteFunc(p.fresh, func(f int) bool { return f == i })
+	p.kept[i/8] &^= bit(i)
+	return p.writeKept()
 }
 
-// writeByte needs mu. One byte lies in one sector: it is written or it is not.
-func (p *payload) writeByte(at int, b byte) error {
+// writeKept needs mu. A part of it may be written and another not: each bit
+// stands for itself.
+func (p *payload) writeKept() error {
 	f, err := os.OpenFile(filepath.Join(p.dir, filePieces), os.O_WRONLY, 0)
 	if err != nil {
 		return diskError("open piece bits", err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt([]byte{b}, int64(at)); err != nil {
-		return diskError("write piece bits", err)
-	}
-	p.have[at] = b
-	return nil
+	_, err = f.WriteAt(p.kept, 0)
+	return diskError("write piece bits", err)
 }
 
 // fail ends whatever waits for the payload. The first cause stays.
@@ -241,10 +288,10 @@ func (p *payload) failure() error {
 func (p *payload) isComplete() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.missing == 0
+	return p.allKept()
 }
 
-// done returns how many bytes are verified and on disk.
+// done returns how many bytes are verified.
 func (p *payload) done() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -257,6 +304,7 @@ func (p *payload) done() int64 {
 
 func (p *payload) close() {
 	if p.data != nil {
+		_ = p.keep() // what fails is recovered
 		_ = p.data.Close()
 	}
 }

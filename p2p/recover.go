@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// recover finds pieces that an earlier process had written and had not marked
-// before it died. Where a piece begins or ends with a block of zeroes nothing,
-// or not all, was written: such are not hashed, for most are holes.
+// recover finds pieces that an earlier process had written and had not kept
+// before it died. Where a piece begins and ends with a block of zeroes nothing
+// was written, most likely: such are not hashed.
 func (p *payload) recover(hashes []byte) error {
 	for i := range p.pieces {
 		if p.has(i) || !p.written(i) {
@@ -26,7 +26,7 @@ func (p *payload) recover(hashes []byte) error {
 			return err
 		}
 	}
-	return nil
+	return p.keep()
 }
 
 func newPieceHash() hash.Hash { return sha1.New() } //nolint:gosec // see above
@@ -36,14 +36,14 @@ func (p *payload) section(i int) *io.SectionReader {
 	return io.NewSectionReader(p.data, at, min(p.pieceLength, p.length-at))
 }
 
-// written reports whether something is in the first and the last block of a piece.
+// written reports whether something is in the first or the last block of a piece.
 func (p *payload) written(i int) bool {
 	whole := p.section(i)
 	block := make([]byte, min(blockSize, whole.Size()))
 	for _, at := range []int64{0, whole.Size() - int64(len(block))} {
-		if _, err := whole.ReadAt(block, at); err != nil || len(bytes.TrimLeft(block, "\x00")) == 0 {
-			return false
+		if _, err := whole.ReadAt(block, at); err == nil && len(bytes.TrimLeft(block, "\x00")) > 0 {
+			return true
 		}
 	}
-	return true
+	return false
 }

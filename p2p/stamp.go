@@ -92,6 +92,7 @@ func (s *store) check(ctx context.Context, h metainfo.Hash) (read int64, err err
 		if !good {
 			bad++
 			p.have[i/8] &^= bit(i)
+			p.kept[i/8] &^= bit(i)
 		}
 	}
 	if bad > 0 {
