@@ -22,7 +22,7 @@ func payload(seed uint64, n int) []byte {
 	return b
 }
 
-// corrupt flips one bit in every 256 KiB of the copy of good that id serves.
+// corrupt flips one bit in every piece of the copy of good that id serves.
 func (m *mesh) corrupt(id string, good []byte) {
 	m.t.Helper()
 	files, err := filepath.Glob(m.path(id, "swarm", "*", "data"))
@@ -33,7 +33,7 @@ func (m *mesh) corrupt(id string, good []byte) {
 		if !bytes.Equal(b, good) {
 			continue
 		}
-		for i := 0; i < len(b); i += 256 << 10 {
+		for i := 0; i < len(b); i += 128 << 10 {
 			b[i] ^= 1
 		}
 		require.NoError(m.t, os.WriteFile(file, b, 0o600))

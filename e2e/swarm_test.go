@@ -48,7 +48,7 @@ func TestKilledAgentFetchesTheRest(t *testing.T) {
 	m.eventually("the agent tells that it is complete", func() bool { _, agent := swarm(); return agent.Complete() })
 
 	node, agent := swarm()
-	const piece = 256 << 10
+	const piece = 128 << 10
 	extra := node.Transfer.ToPeers - int64(len(payload))
 	t.Logf("the node sent %d bytes more than the payload, %.1f pieces", extra, float64(extra)/piece)
 	require.LessOrEqual(t, extra, int64(2*piece), "a killed agent fetches two pieces again at most")

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	minPieceLength = 256 << 10
+	minPieceLength = 128 << 10
 	maxPieceLength = 16 << 20
 	// goodPieces is the piece count up to which pieces stay small.
-	goodPieces = 2048
+	goodPieces = 1024
 	maxPieces  = 1 << 16
 	hashSize   = 20 // SHA-1, BEP 3
 	// infoName is the name in every info dictionary. It is constant so that the
@@ -30,7 +30,7 @@ type layout struct {
 }
 
 // PieceLengthFor is the length of the pieces of a payload, in bytes. It keeps it
-// between 256 KiB and 16 MiB and the count of pieces, if it can, at 2048 or less.
+// between 128 KiB and 16 MiB and the count of pieces, if it can, at 1024 or less.
 func PieceLengthFor(length int64) int64 {
 	size := int64(minPieceLength)
 	for size < maxPieceLength && length > goodPieces*size {
