@@ -20,7 +20,10 @@ const (
 	alonePieces = 4
 	// spareShare is how much the node sends a second time of its own accord: a
 	// part of the payload.
-	spareShare = 0.2
+	spareShare = 0.24
+	// lastTime is how much work for the uplink may be left of a payload for the
+	// node to just do it: what agents still lack then, peers bring one by one.
+	lastTime = 2 * time.Second
 	// firstShare is how many times fewer offers are under way while an agent
 	// has nothing to trade yet.
 	firstShare = 3
@@ -59,9 +62,8 @@ type Offers struct {
 	copies []int     // by piece: agents that have it
 
 	repeats bool  // second offers have begun
-	known   int   // pieces that agents had then, in sum
-	before  int64 // payload bytes that the node had sent then
-	again   int   // second offers so far: peers answer many of them, but not all
+	left    int   // pieces that agents lacked then, in sum
+	before  int64 // payload bytes that the node had sent or promised then
 
 	agents map[string]*planned
 	joined []*planned // the same, in the order in which they came
@@ -211,40 +213,65 @@ func (p *Offers) supply() {
 			return
 		}
 		piece, fresh := p.next(a)
-		if piece < 0 || (!fresh && !p.repeat(known)) {
+		if piece >= 0 && !fresh {
+			if !p.repeat(known, open) {
+				return
+			}
+			a = p.hindmost(a)
+			piece, _ = p.next(a)
+		}
+		if piece < 0 {
 			return
 		}
 		p.give(a, piece)
 	}
 }
 
-// repeat reports whether a piece may be offered a second time. What the node
-// sends so lasts from when first offers have ended until the payload is
-// everywhere: all that time the uplinks of agents fall a little short of their
-// downlinks. The agents know so many pieces in sum. It needs mu.
-func (p *Offers) repeat(known int) bool {
-	all := p.pieces * len(p.joined)
+// repeat reports whether a piece may be offered a second time, with so many
+// offers open. What the node sends so lasts from when first offers have ended
+// until the payload is everywhere: all that time the uplinks of agents fall a
+// little short of their downlinks. It comes evenly, for a flow that bursts into a
+// full link costs those beside it more than it brings. The agents know so many
+// pieces in sum. It needs mu.
+func (p *Offers) repeat(known, open int) bool {
+	left := p.pieces*len(p.joined) - known
+	if float64(left)*float64(p.pieceLength) <= p.rate*lastTime.Seconds() {
+		return true
+	}
+	promised := p.sent + int64(open)*p.pieceLength
 	if !p.repeats {
-		p.repeats, p.known, p.before = true, known, p.sent
+		p.repeats, p.left, p.before = true, left, promised
 	}
-	progress := float64(known-p.known) / float64(max(1, all-p.known))
-	spare := spareShare * float64(p.pieces) * progress
-	if p.again >= p.pieces/2 || float64(p.sent-p.before) > spare*float64(p.pieceLength) {
-		return false
+	progress := 1 - float64(left)/float64(max(1, p.left))
+	return float64(promised-p.before) <= spareShare*progress*float64(p.pieces)*float64(p.pieceLength)
+}
+
+// mayHave reports whether another piece can be offered to an agent. Few agents
+// have more each: a fast link must not wait for one piece to be verified before
+// the next is on its way. It needs mu.
+func (p *Offers) mayHave(a *planned) bool {
+	return len(a.open) < max(openPieces, p.slots/max(1, len(p.agents))) && a.known+len(a.open) < p.pieces
+}
+
+// hindmost returns the agent that has least of the payload, of those that may
+// have another piece; a if there is none. Peers give to all alike, and what an
+// agent falls behind it cannot make good: the last one ends the rollout. It
+// needs mu.
+func (p *Offers) hindmost(a *planned) *planned {
+	for _, o := range p.joined {
+		if p.mayHave(o) && o.known+len(o.open) < a.known+len(a.open) {
+			a = o
+		}
 	}
-	p.again++
-	return true
+	return a
 }
 
 // neediest returns the agent that has least to do of those that may have
 // another piece: who has pieces that nobody else has seen yet is busy passing
 // them on, the longer the slower its uplink is. It needs mu.
 func (p *Offers) neediest() (best *planned) {
-	// Few agents have more each: a fast link must not wait for one piece to be
-	// verified before the next is on its way.
-	limit := max(openPieces, p.slots/max(1, len(p.agents)))
 	for _, a := range p.joined {
-		if len(a.open) >= limit || a.known+len(a.open) >= p.pieces {
+		if !p.mayHave(a) {
 			continue
 		}
 		if best == nil || a.load() < best.load() || (a.load() == best.load() && a.known < best.known) {
