@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,7 @@ func TestFleet(t *testing.T) {
 	// As docs/operations/sizing.md has it for a node with few cores.
 	t.Setenv("GOGC", "400")
 	t.Setenv("GOMEMLIMIT", "1400MiB")
+	hugePages(t)
 	m := newMesh(t)
 	n1 := m.found()
 	m.run("settings", "set", "poll.idle="+run.interval.String(), "poll.pending=5s", "poll.installing=5s",
@@ -118,6 +120,24 @@ func TestPollCost(t *testing.T) {
 		leaveRow(t, "agents per core at 60 s, "+way.name, time.Minute.Seconds()*1e6/w.NodeCPU, "", "")
 		f.stop()
 	}
+}
+
+// hugePages has the kernel hand out memory in large pages for the time of a
+// test, where it may be told: on virtual machines a fault of a small one is dear.
+func hugePages(t *testing.T) {
+	t.Helper()
+	const file = "/sys/kernel/mm/transparent_hugepage/enabled"
+	before, err := os.ReadFile(file)
+	_, mode, _ := strings.Cut(string(before), "[")
+	mode, _, marked := strings.Cut(mode, "]")
+	if err == nil && marked {
+		err = os.WriteFile(file, []byte("always"), 0)
+	}
+	if err != nil {
+		t.Logf("large pages are as the system has them: %v", err)
+		return
+	}
+	t.Cleanup(func() { require.NoError(t, os.WriteFile(file, []byte(mode), 0)) })
 }
 
 func leaveRow(t *testing.T, name string, value float64, unit, goal string) {

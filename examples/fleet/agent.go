@@ -24,8 +24,8 @@ const (
 type agent struct {
 	p           *profile
 	id          string
-	key         ed25519.PrivateKey
-	certificate []byte // of a member, DER
+	seed        [ed25519.SeedSize]byte // of its key
+	certificate []byte                 // of a member, DER
 	roots       *x509.CertPool
 	session     session
 	link        link
@@ -58,7 +58,7 @@ func (a *agent) enrol(ctx context.Context, token pki.RegistrationToken, stranger
 	if err != nil {
 		return err
 	}
-	a.key = key
+	a.seed = [ed25519.SeedSize]byte(key.Seed())
 	req := api.EnrolAgentRequest{TokenID: token.ID, Secret: token.Secret, AgentID: a.id, Region: a.p.region, CSR: csr}
 	var resp api.EnrolAgentResponse
 	a.link.conf = func() *tls.Config { return stranger }
@@ -75,12 +75,14 @@ func (a *agent) enrol(ctx context.Context, token pki.RegistrationToken, stranger
 	return nil
 }
 
-// tls is made for each connection: kept, it would be much of what an agent
-// takes.
+// tls is made for each connection, and the key only where one asks for it: kept,
+// they would be much of what an agent takes.
 func (a *agent) tls() *tls.Config {
 	conf := &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: a.roots, ServerName: pki.NodeServerName, NextProtos: []string{pki.ALPNHTTP},
-		Certificates: []tls.Certificate{{Certificate: [][]byte{a.certificate}, PrivateKey: a.key}},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &tls.Certificate{Certificate: [][]byte{a.certificate}, PrivateKey: ed25519.NewKeyFromSeed(a.seed[:])}, nil
+		},
 	}
 	if a.p.resume {
 		conf.ClientSessionCache = &a.session
@@ -191,12 +193,15 @@ func minTime(a, b time.Time) time.Time {
 	return b
 }
 
+// loopback reports whether a node is on this machine, by its IPv4 address.
+func loopback(node string) bool {
+	host, _, _ := net.SplitHostPort(node)
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback() && ip.To4() != nil
+}
+
 // localAddr spreads the agents of a loopback test over 127.0.0.0/8: one
 // address has too few ports for them.
-func localAddr(node string, i int) net.Addr {
-	host, _, _ := net.SplitHostPort(node)
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() || ip.To4() == nil {
-		return nil
-	}
+func localAddr(i int) net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(127, byte(1+i>>16), byte(i>>8), byte(i))}
 }

@@ -40,9 +40,7 @@ func newFleet(p *profile) (*fleet, error) {
 		MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: pki.NodeServerName, NextProtos: []string{pki.ALPNHTTP},
 	}}
 	for i := range p.agents {
-		f.agents = append(f.agents, &agent{
-			p: p, id: fmt.Sprintf("%s-%d", p.prefix, i+1), link: link{p: p, local: localAddr(p.node, i)},
-		})
+		f.agents = append(f.agents, &agent{p: p, id: fmt.Sprintf("%s-%d", p.prefix, i+1), link: link{p: p, of: i}})
 	}
 	return f, nil
 }

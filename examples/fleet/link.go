@@ -30,10 +30,10 @@ const exchangeTimeout = 15 * time.Second
 // link is an agent's way to the node: HTTP/1.1 over TLS, with no goroutine and
 // no buffer of its own between two exchanges, of which a fleet would have many.
 type link struct {
-	p     *profile
-	local net.Addr
-	conf  func() *tls.Config
-	conn  *tls.Conn // nil when there is none
+	p    *profile
+	of   int // whose it is: the number of the agent, from 0
+	conf func() *tls.Config
+	conn *tls.Conn // nil when there is none
 }
 
 // believed is the cluster's authorities, once for all agents: parsed for each
@@ -90,7 +90,11 @@ func (l *link) once(ctx context.Context, path string, body []byte, out any) (see
 	}()
 	if l.conn == nil {
 		seen.dialled = true
-		if l.conn, err = pki.DialResuming(ctx, &net.Dialer{LocalAddr: l.local, KeepAlive: -1}, l.p.node, l.conf()); err != nil {
+		d := net.Dialer{KeepAlive: -1}
+		if l.p.loopback {
+			d.LocalAddr = localAddr(l.of)
+		}
+		if l.conn, err = pki.DialResuming(ctx, &d, l.p.node, l.conf()); err != nil {
 			return seen, err
 		}
 		seen.resumed = l.conn.ConnectionState().DidResume

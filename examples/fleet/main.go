@@ -46,6 +46,7 @@ type profile struct {
 	json        bool
 
 	keepAlive, resume bool
+	loopback          bool // the node is on this machine
 
 	work          time.Duration // how long an agent takes over a command
 	fail, lose    float64       // percent
@@ -89,6 +90,7 @@ func (p *profile) parse(args []string) error {
 	if p.node == "" || p.token == "" || p.agents < 1 || p.workers < 1 || p.rate < 1 || p.window <= 0 || p.spread <= 0 {
 		return errors.New("--node, --token and positive numbers are needed; see --help")
 	}
+	p.loopback = loopback(p.node)
 	return nil
 }
 
