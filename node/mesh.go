@@ -125,13 +125,17 @@ func (m *mesh) handshakes(ctx context.Context, raw net.Conn, conf *tls.Config) {
 func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
 	tracked := m.live.track(raw)
 	conn := tls.Server(p2p.Wire(tracked), conf)
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	// A context in the handshake would cost a goroutine and a timer for each.
+	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	stop := context.AfterFunc(ctx, func() { _ = tracked.Close() })
+	err := conn.Handshake()
+	stop()
+	if err != nil {
 		m.log.Debug("mesh handshake refused", "remote", raw.RemoteAddr().String(), "error", err)
 		_ = conn.Close()
 		return
 	}
+	_ = conn.SetDeadline(time.Time{})
 	tracked.belongsTo(conn)
 	proto := conn.ConnectionState().NegotiatedProtocol
 	if err := m.mayspeak(ctx, conn, proto); err != nil {
@@ -167,6 +171,8 @@ func (m *mesh) mayspeak(ctx context.Context, conn *tls.Conn, proto string) error
 	if id.Role != pki.RoleNode {
 		return fmt.Errorf("%s %s may not speak %s", id.Role, id.ID, proto)
 	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
 	select {
 	case <-m.ready:
 		return m.enrolled(ctx, id, keyIDOf(conn))

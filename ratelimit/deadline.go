@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// deadline closes a channel at a time that may be moved. Moving it is cheap:
-// some callers do so with every read.
+// deadline closes a channel at a time that may be moved. Moving it is cheap, for
+// some callers do so with every read: before the first wait there is no timer.
 type deadline struct {
 	mu      sync.Mutex
 	at      time.Time // zero is never
+	waited  bool
 	timer   *time.Timer
 	expired chan struct{}
 	passed  bool // expired is closed
@@ -21,6 +22,10 @@ func newDeadline() *deadline { return &deadline{expired: make(chan struct{})} }
 func (d *deadline) wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.waited {
+		d.waited = true
+		d.arm()
+	}
 	return d.expired
 }
 
@@ -29,14 +34,21 @@ func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at = t
+	if d.waited {
+		d.arm()
+	}
+}
+
+// arm needs mu.
+func (d *deadline) arm() {
 	if d.passed {
 		d.expired, d.passed = make(chan struct{}), false
 	}
-	left := time.Until(t)
+	left := time.Until(d.at)
 	switch {
-	case t.IsZero() && d.timer != nil:
+	case d.at.IsZero() && d.timer != nil:
 		d.timer.Stop()
-	case t.IsZero():
+	case d.at.IsZero():
 	case left <= 0:
 		d.expire()
 	case d.timer == nil:
