@@ -181,8 +181,9 @@ func (m *mesh) fleet(run fleetRun, node *proc, extra ...string) *fleet {
 		"--node", node.runtime.Mesh, "--agents", strconv.Itoa(run.agents), "--enrol-rate", "3000",
 		"--spread", run.interval.String(), "--for", "0", "--workers", "64", "--every", "1s", "--json", "--pid", strconv.Itoa(node.cmd.Process.Pid),
 	}, extra...)...)
-	// The processor is for the node beside it: 100,000 agents take 8 GiB.
-	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=3000", "GOMEMLIMIT=8GiB")
+	// The processor is for the node beside it. With more, the fleet would take
+	// pages that it never used before all through the run.
+	cmd.Env = append(os.Environ(), "REDFLAG_TOKEN="+token, "GOGC=800", "GOMEMLIMIT=off")
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	require.NoError(m.t, err)
