@@ -53,6 +53,7 @@ func TestPeerTampersWithPayload(t *testing.T) {
 	m.eventually("both agents poll", func() bool { return strings.Count(m.run("agents"), " idle ") == 2 })
 
 	good := payload(2, 3<<20)
+	m.run("settings", "set", "node.upload_limit=8mbit") // so that it cannot give all before a peer is asked
 	m.publish("1.0.0", payload(1, 300<<10))
 	m.rollOut("--version", "1.0.0", "--to", "all")
 	m.publish("2.0.0", good)

@@ -125,10 +125,10 @@ func (m *mesh) handshakes(ctx context.Context, raw net.Conn, conf *tls.Config) {
 func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
 	tracked := m.live.track(raw)
 	conn := tls.Server(p2p.Wire(tracked), conf)
-	// A context in the handshake would cost a goroutine and a timer for each.
+	// A context that can end would cost a goroutine and a timer for each handshake.
 	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = tracked.Close() })
-	err := conn.Handshake()
+	err := conn.HandshakeContext(context.Background())
 	stop()
 	if err != nil {
 		m.log.Debug("mesh handshake refused", "remote", raw.RemoteAddr().String(), "error", err)

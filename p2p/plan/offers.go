@@ -21,9 +21,9 @@ const (
 	// spareShare is how much the node sends a second time of its own accord: a
 	// part of the payload.
 	spareShare = 0.24
-	// lastTime is how much work for the uplink may be left of a payload for the
-	// node to just do it: what agents still lack then, peers bring one by one.
-	lastTime = 2 * time.Second
+	// lastShare is how much all agents together may lack for the node to just send
+	// it, a part of the payload: peers would bring it one by one.
+	lastShare = 1. / 16
 	// firstShare is how many times fewer offers are under way while an agent
 	// has nothing to trade yet.
 	firstShare = 3
@@ -235,7 +235,7 @@ func (p *Offers) supply() {
 // pieces in sum. It needs mu.
 func (p *Offers) repeat(known, open int) bool {
 	left := p.pieces*len(p.joined) - known
-	if float64(left)*float64(p.pieceLength) <= p.rate*lastTime.Seconds() {
+	if float64(left) <= lastShare*float64(p.pieces) {
 		return true
 	}
 	promised := p.sent + int64(open)*p.pieceLength
