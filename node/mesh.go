@@ -128,7 +128,7 @@ func (m *mesh) admit(ctx context.Context, raw net.Conn, conf *tls.Config) {
 	// A context that can end would cost a goroutine and a timer for each handshake.
 	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = tracked.Close() })
-	err := conn.HandshakeContext(context.Background())
+	err := conn.HandshakeContext(context.WithoutCancel(ctx))
 	stop()
 	if err != nil {
 		m.log.Debug("mesh handshake refused", "remote", raw.RemoteAddr().String(), "error", err)
