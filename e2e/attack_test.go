@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"redflag/p2p"
 )
 
 // badPiece is what an agent logs when a piece is not what was signed.
@@ -33,7 +35,7 @@ func (m *mesh) corrupt(id string, good []byte) {
 		if !bytes.Equal(b, good) {
 			continue
 		}
-		for i := 0; i < len(b); i += 128 << 10 {
+		for i := 0; i < len(b); i += int(p2p.PieceLengthFor(int64(len(b)))) {
 			b[i] ^= 1
 		}
 		require.NoError(m.t, os.WriteFile(file, b, 0o600))

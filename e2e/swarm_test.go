@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
+	"redflag/p2p"
 )
 
 // TestKilledAgentFetchesTheRest kills an agent in the middle of a download, and
@@ -48,10 +49,10 @@ func TestKilledAgentFetchesTheRest(t *testing.T) {
 	m.eventually("the agent tells that it is complete", func() bool { _, agent := swarm(); return agent.Complete() })
 
 	node, agent := swarm()
-	const piece = 128 << 10
+	piece := p2p.PieceLengthFor(int64(len(payload)))
 	extra := node.Transfer.ToPeers - int64(len(payload))
-	t.Logf("the node sent %d bytes more than the payload, %.1f pieces", extra, float64(extra)/piece)
-	require.LessOrEqual(t, extra, int64(2*piece), "a killed agent fetches two pieces again at most")
+	t.Logf("the node sent %d bytes more than the payload, %.1f pieces", extra, float64(extra)/float64(piece))
+	require.LessOrEqual(t, extra, 2*piece, "a killed agent fetches two pieces again at most")
 	require.NotEmpty(t, agent.Sources, "it was killed before it had all")
 	require.Equal(t, "n1", agent.Sources[0].ID)
 	require.Equal(t, api.Rate(16_000_000), agent.Download.Cap)

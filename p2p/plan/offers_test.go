@@ -95,6 +95,26 @@ func TestPlanGivesTimeForAFirstPiece(t *testing.T) {
 	require.Positive(t, alone, "but nobody waits for ever")
 }
 
+// Second offers come as the payload spreads, and to the agent that is behind.
+func TestPlanHelpsTheHindmost(t *testing.T) {
+	const pieces, length = 100, 256 << 10
+	p := NewOffers(pieces, length)
+	first, last := &taker{}, &taker{}
+	p.Join("first", first)
+	p.Join("last", last)
+	for i := range pieces { // each was offered once, and nothing is open
+		p.offers[i] = 1
+	}
+	p.agents["last"].unseen[99] = true // it has more to do than the other
+	p.Has("first", 0)
+	require.Len(t, last.offered, 1, "not as many as there are slots")
+	require.Empty(t, first.offered, "who is ahead waits")
+	for i := 1; i < 40; i++ {
+		p.Has("first", i)
+	}
+	require.Len(t, last.offered, openPieces, "more as the payload spreads")
+}
+
 func TestPlanTrustsThatPeersGive(t *testing.T) {
 	p := NewOffers(100, 256<<10)
 	p.repeats = true // and nothing is left to send again
