@@ -112,7 +112,7 @@ func (m *mesh) foundBy(first *proc) *proc {
 		_, _, err := m.try("keys", "init")
 		return err == nil
 	})
-	m.run("settings", "set", "poll.idle=1s", "poll.pending=300ms", "poll.downloading=300ms", "poll.failing=300ms", "poll.installing=300ms")
+	m.run("settings", "set", "poll.idle=1s", "poll.pending=300ms", "poll.downloading=300ms", "poll.failing=300ms", "poll.installing=300ms", "poll.degraded=1s")
 	return m.first
 }
 

@@ -50,6 +50,30 @@ func (s *soak) commandsAt(region string) (map[string]api.Command, error) {
 	}
 }
 
+// unfinished tells what has not ended, and leaves it to be printed last, for the
+// logs of a whole mesh come between.
+func (s *soak) unfinished() (lines []string) {
+	s.t.Helper()
+	agents := map[string]bool{}
+	for _, region := range soakRegions {
+		commands, err := s.commandsAt(region)
+		if err != nil {
+			lines = append(lines, fmt.Sprintf("the node of %s: %s", region, err))
+		}
+		for _, c := range commands {
+			if !c.State.Terminal() {
+				agents[c.AgentID] = true
+				lines = append(lines, fmt.Sprintf("%s says %+v", region, c))
+			}
+		}
+	}
+	for id := range agents {
+		lines = append(lines, fmt.Sprintf("the log of %s ends\n%s", id, tail(s.path(id+".log"))))
+	}
+	s.last = lines
+	return lines
+}
+
 // checkCommands: every command that an answer promised is there, on every node,
 // and has ended, in the same way on all of them.
 func (s *soak) checkCommands() {

@@ -66,6 +66,7 @@ type soak struct {
 
 	commands map[string]api.Command // every one, once all have ended
 	results  []result
+	last     []string // what a failed run prints after all else
 }
 
 // TestSoak runs a mesh under load and faults for as long as REDFLAG_SOAK says,
@@ -117,8 +118,14 @@ func soakSize(t *testing.T) (lasts time.Duration, seed uint64) {
 func newSoak(t *testing.T) *soak {
 	t.Helper()
 	require.Zero(t, os.Geteuid(), "the soak partitions namespaces and fills file systems of its own: run it as root")
+	s := &soak{began: time.Now(), clients: map[string]*api.Client{}, acked: map[string]api.CreateRolloutRequest{}}
+	t.Cleanup(func() {
+		for _, line := range s.last {
+			t.Log(line)
+		}
+	})
 	m := newWideMesh(t, soakAgents, map[string]int{"n3": smallNodeDisk, soakSmallAgent: smallAgentDisk})
-	s := &soak{wideMesh: m, began: time.Now(), clients: map[string]*api.Client{}, acked: map[string]api.CreateRolloutRequest{}}
+	s.wideMesh = m
 	var credential struct{ Token string }
 	require.NoError(t, readJSON(m.path("n1", "operator.json"), &credential))
 	for region := range m.nodes {
@@ -317,21 +324,27 @@ func (s *soak) cutOver() {
 // settle waits until every rollout that was acknowledged has ended.
 func (s *soak) settle() {
 	s.t.Helper()
-	require.NoError(s.t, s.revive(s.nodes[soakSmall]))
-	require.NoError(s.t, s.revive(s.procs[soakSmallAgent]))
-	client := s.at(soakWitness)
-	last := ""
-	require.Eventually(s.t, func() bool {
-		open := ""
-		for id := range s.acked {
-			var r api.Rollout
-			if err := client.Do(s.t.Context(), http.MethodGet, "/v1/rollouts/"+id, nil, &r); err != nil || r.State != api.RolloutDone {
-				open = fmt.Sprintf("rollout %s is %s: %v %v", id, r.State, r.Counts, err)
+	var open []string
+	for deadline := time.Now().Add(soakPatience); ; time.Sleep(time.Second) {
+		require.NoError(s.t, s.revive(s.nodes[soakSmall])) // they may take their time to end
+		require.NoError(s.t, s.revive(s.procs[soakSmallAgent]))
+		open = nil
+		for _, region := range soakRegions { // each answers for itself, and may be behind
+			client := s.at(region)
+			for id := range s.acked {
+				var r api.Rollout
+				if err := client.Do(s.t.Context(), http.MethodGet, "/v1/rollouts/"+id, nil, &r); err != nil || r.State != api.RolloutDone {
+					open = append(open, fmt.Sprintf("%s says that rollout %s is %s: %v %v", region, id, r.State, r.Counts, err))
+				}
 			}
 		}
-		last = open
-		return open == ""
-	}, soakPatience, time.Second, "every acknowledged rollout ends")
-	require.Empty(s.t, last)
+		if len(open) == 0 || time.Now().After(deadline) {
+			break
+		}
+	}
+	if len(open) > 0 {
+		open = append(open, s.unfinished()...)
+		s.t.Fatalf("not every acknowledged rollout ends:\n%s", strings.Join(open, "\n"))
+	}
 	s.say("all %d acknowledged rollouts have ended", len(s.acked))
 }

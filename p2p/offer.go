@@ -132,7 +132,7 @@ func (sh *share) planning() *plan.Offers {
 	sh.planMu.Lock()
 	defer sh.planMu.Unlock()
 	if sh.plan == nil {
-		sh.plan = plan.NewOffers(sh.payload.pieces, sh.payload.pieceLength)
+		sh.plan = plan.NewOffers(sh.payload.pieces, min(sh.payload.pieceLength, sh.payload.length))
 	}
 	return sh.plan
 }

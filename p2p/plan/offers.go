@@ -24,6 +24,9 @@ const (
 	// lastShare is how much all agents together may lack for the node to just send
 	// it, a part of the payload: peers would bring it one by one.
 	lastShare = 1. / 16
+	// lastBytes is the same for small payloads: what peers would need to find each
+	// other takes longer than to send it.
+	lastBytes = 1 << 20
 	// firstShare is how many times fewer offers are under way while an agent
 	// has nothing to trade yet.
 	firstShare = 3
@@ -62,7 +65,7 @@ type Offers struct {
 	copies []int     // by piece: agents that have it
 
 	repeats bool  // second offers have begun
-	left    int   // pieces that agents lacked then, in sum
+	left    int   // pieces that agents lacked then, in sum, or have come for since
 	before  int64 // payload bytes that the node had sent or promised then
 
 	agents map[string]*planned
@@ -106,6 +109,7 @@ func (p *Offers) Join(id string, to Taker) {
 	}
 	p.agents[id] = a
 	p.joined = append(p.joined, a)
+	p.left += p.pieces
 }
 
 // Leave forgets the agent that to speaks to; its unfinished offers are free again.
@@ -125,6 +129,10 @@ func (p *Offers) part(id string) {
 	}
 	delete(p.agents, id)
 	p.joined = slices.DeleteFunc(p.joined, func(o *planned) bool { return o == a })
+	p.left -= p.pieces - a.known
+	if len(p.joined) == 0 {
+		p.repeats = false // whoever comes is another swarm
+	}
 	for i := range a.open {
 		p.offers[i]--
 	}
@@ -132,10 +140,20 @@ func (p *Offers) part(id string) {
 		if has {
 			p.copies[i]--
 			if p.copies[i] == 0 {
-				p.offers[i] = 0 // it went with the agent
+				p.offers[i] = p.onTheirWay(i) // the others went with the agent
 			}
 		}
 	}
+}
+
+// onTheirWay counts the agents that a piece is on offer to. It needs mu.
+func (p *Offers) onTheirWay(piece int) (n int) {
+	for _, a := range p.joined {
+		if a.open[piece] {
+			n++
+		}
+	}
+	return n
 }
 
 // Has takes an agent's word for which pieces it has; none is a word too.
@@ -235,7 +253,8 @@ func (p *Offers) supply() {
 // pieces in sum. It needs mu.
 func (p *Offers) repeat(known, open int) bool {
 	left := p.pieces*len(p.joined) - known
-	if float64(left) <= lastShare*float64(p.pieces) {
+	lacking := float64(left) * float64(p.pieceLength)
+	if lacking <= max(lastShare*float64(p.pieces)*float64(p.pieceLength), lastBytes) {
 		return true
 	}
 	promised := p.sent + int64(open)*p.pieceLength
@@ -318,9 +337,10 @@ func (p *Offers) Tick(now time.Time, sent int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.widen(now, sent)
+	busy := slices.ContainsFunc(p.joined, func(a *planned) bool { return len(a.open) > 0 })
 	for _, a := range p.joined {
 		patience := starved
-		if a.known == 0 {
+		if a.known == 0 && busy {
 			patience += p.turn()
 		}
 		if a.known < p.pieces && len(a.open) == 0 && now.Sub(a.moved) >= patience {

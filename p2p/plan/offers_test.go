@@ -115,6 +115,44 @@ func TestPlanHelpsTheHindmost(t *testing.T) {
 	require.Len(t, last.offered, openPieces, "more as the payload spreads")
 }
 
+func TestPlanSendsWhatIsSmallAtOnce(t *testing.T) {
+	const length = 16 << 10
+	p := NewOffers(1, length)
+	now, sent := time.Now(), int64(0) // no time passes in which somebody would starve
+	for range 10 {                    // the agents of a module that runs again and again
+		var takers [3]taker
+		for i := range takers {
+			p.Join(fmt.Sprint(i), &takers[i])
+			p.Has(fmt.Sprint(i))
+		}
+		for i := range takers {
+			require.Equal(t, []int{0}, takers[i].offered, "agent %d waits for nobody", i)
+			p.Has(fmt.Sprint(i), 0)
+			sent += length
+			p.Tick(now, sent)
+		}
+		for i := range takers {
+			p.Leave(fmt.Sprint(i), &takers[i])
+		}
+	}
+}
+
+func TestPlanForgetsACopyThatLeft(t *testing.T) {
+	p := NewOffers(1, 4<<20)
+	var a, b, c taker
+	for id, to := range map[string]*taker{"a": &a, "b": &b, "c": &c} {
+		p.Join(id, to)
+		p.Has(id)
+	}
+	p.agents["a"].open[0], p.agents["b"].open[0], p.offers[0] = true, true, 2
+	p.Has("c", 0)
+	p.Leave("c", &c)
+	require.Equal(t, 2, p.offers[0], "it is on its way to two")
+	p.Leave("a", &a)
+	p.Leave("b", &b)
+	require.Zero(t, p.offers[0])
+}
+
 func TestPlanTrustsThatPeersGive(t *testing.T) {
 	p := NewOffers(100, 256<<10)
 	p.repeats = true // and nothing is left to send again
