@@ -143,7 +143,7 @@ func (o options) measure(ctx context.Context, w *tabwriter.Writer, mix string, n
 
 // plainSize is what one server gives by plain HTTP at most, in bytes: it takes
 // eight times as long as the swarm, and its ratio does not hang on the size.
-const plainSize = 16 << 20
+const plainSize = 8 << 20
 
 // races runs one case a few times, a row for each.
 func (o options) races(ctx context.Context, w *tabwriter.Writer, way, mix string, n int, size int64, runs int) (ratios, uploads []float64, err error) {
