@@ -42,7 +42,8 @@ type conn struct {
 	greeting []byte // what was read of the handshake; nil once it was checked
 
 	writing sync.Mutex
-	opening int // bytes of the own handshake that are still to be written
+	opening int    // bytes of the own handshake that are still to be written
+	haves   []byte // have messages that wait, see holdHaves; needs writing
 
 	swarm     *Swarm
 	offering  atomic.Pointer[offering] // nil without a plan
@@ -91,7 +92,16 @@ func (c *conn) Write(p []byte) (int, error) {
 	if o := c.offering.Load(); o != nil && !o.claimed {
 		p = o.disclaim(p, skip)
 	}
-	return c.Conn.Write(p)
+	if c.opening == 0 && skip == 0 && c.holdHaves(p) {
+		return len(p), nil
+	}
+	held := len(c.haves)
+	if held > 0 {
+		p = append(c.haves, p...)
+		c.haves = nil
+	}
+	n, err := c.Conn.Write(p)
+	return max(0, n-held), err
 }
 
 // Close closes the wire at once. A TLS farewell would wait for the bucket, and

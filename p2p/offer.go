@@ -28,8 +28,6 @@ type offering struct {
 	wake    chan struct{}
 }
 
-const haveSize = 9 // bytes of a have message with its length
-
 // newOffering puts a connection under the plan until it is closed.
 func newOffering(s *Swarm, c *conn, p *plan.Offers) *offering {
 	o := &offering{c: c, plan: p, wake: make(chan struct{}, 1)}
@@ -102,9 +100,7 @@ func (o *offering) flush() bool {
 	o.queueMu.Unlock()
 	b := make([]byte, 0, haveSize*len(queue))
 	for _, piece := range queue {
-		b = binary.BigEndian.AppendUint32(b, haveSize-4)
-		b = append(b, byte(pp.Have))
-		b = binary.BigEndian.AppendUint32(b, uint32(piece))
+		b = appendHave(b, piece)
 	}
 	if len(b) == 0 {
 		return true
