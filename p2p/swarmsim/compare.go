@@ -14,7 +14,7 @@ import (
 )
 
 // measuredRate is swarmbench's default link of an agent; its node has twice that.
-const measuredRate = api.Rate(12_000_000)
+const measuredRate = api.Rate(8_000_000)
 
 // compare simulates what swarmbench measured, whose rows are in a file, and
 // prints both side by side.
