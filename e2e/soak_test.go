@@ -333,8 +333,12 @@ func (s *soak) settle() {
 			client := s.at(region)
 			for id := range s.acked {
 				var r api.Rollout
-				if err := client.Do(s.t.Context(), http.MethodGet, "/v1/rollouts/"+id, nil, &r); err != nil || r.State != api.RolloutDone {
-					open = append(open, fmt.Sprintf("%s says that rollout %s is %s: %v %v", region, id, r.State, r.Counts, err))
+				if err := client.Do(s.t.Context(), http.MethodGet, "/v1/rollouts/"+id, nil, &r); err != nil {
+					open = append(open, fmt.Sprintf("the node of %s: %s", region, err))
+					break
+				}
+				if r.State != api.RolloutDone {
+					open = append(open, fmt.Sprintf("%s says that rollout %s is %s: %v", region, id, r.State, r.Counts))
 				}
 			}
 		}

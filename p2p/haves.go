@@ -9,7 +9,7 @@ import (
 
 const (
 	haveSize = 9 // bytes of a have message with its length
-	// haveDelay is how long a have message to another agent waits for company.
+	// haveDelay is how long a have message to an agent waits for company.
 	// Every agent tells every other one of every piece, and alone in a TLS record
 	// and a packet those nine bytes are a hundred on the wire.
 	haveDelay = 100 * time.Millisecond

@@ -337,10 +337,9 @@ func (p *Offers) Tick(now time.Time, sent int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.widen(now, sent)
-	busy := slices.ContainsFunc(p.joined, func(a *planned) bool { return len(a.open) > 0 })
 	for _, a := range p.joined {
 		patience := starved
-		if a.known == 0 && busy {
+		if a.known == 0 {
 			patience += p.turn()
 		}
 		if a.known < p.pieces && len(a.open) == 0 && now.Sub(a.moved) >= patience {
