@@ -59,7 +59,7 @@ sim: ## Simulate a swarm past one machine (ARGS="-agents 10000,100000 -links wid
 
 sim-check: ## Measure swarms of 16 and 32 agents (root), simulate the same, print both
 	@rows=$$(mktemp) && trap 'rm -f "$$rows"' EXIT && CGO_ENABLED=0 go build -o bin/swarmsim ./p2p/swarmsim && \
-	REDFLAG_BENCH_ROWS=$$rows $(MAKE) -s bench-swarm ARGS="-agents 16,32 -mib 64 -links even,mixed -runs 1 -http=false $(ARGS)" && bin/swarmsim -against "$$rows"
+	REDFLAG_BENCH_ROWS=$$rows $(MAKE) -s bench-swarm ARGS="-agents 16,32 -mib 64 -links even,mixed -rate 8mbit -runs 1 -http=false" && bin/swarmsim -rate 8mbit -against "$$rows"
 
 bench-delta: ## Deltas between two Go toolchains against zstd and xdelta3 (ARGS="-old A -new B")
 	@CGO_ENABLED=0 go build -o bin/deltabench ./payload/deltabench && bin/deltabench $(ARGS)

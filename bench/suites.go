@@ -39,6 +39,13 @@ var suites = []suite{
 		rows:    raceRows("mixed", 64, 16),
 	},
 	{
+		id: "swarm-32", title: "A larger swarm", long: true,
+		about: "Links of 4 Mbit/s. 32 agents and their node share the cores of one machine, and keep\n" +
+			"them busy at any rate; the last agents feel it.",
+		command: `make bench-swarm ARGS="-agents 32 -mib 64 -links even -rate 4mbit -runs 3 -http=false"`,
+		rows:    raceRows("even", 64, 32)[:3],
+	},
+	{
 		id: "sim", title: "A swarm past one machine, simulated",
 		about: "10,000 agents in 20 regions on links from 0.75 to 48 Mbit/s, a tenth of which go\n" +
 			"down once; the tracker and the plan are the product's. make sim-check holds the\n" +

@@ -326,8 +326,10 @@ func (s *soak) settle() {
 	s.t.Helper()
 	var open []string
 	for deadline := time.Now().Add(soakPatience); ; time.Sleep(time.Second) {
-		require.NoError(s.t, s.revive(s.nodes[soakSmall])) // they may take their time to end
-		require.NoError(s.t, s.revive(s.procs[soakSmallAgent]))
+		if len(s.faults) > 0 { // a full disk ends them, and they may take their time
+			require.NoError(s.t, s.revive(s.nodes[soakSmall]))
+			require.NoError(s.t, s.revive(s.procs[soakSmallAgent]))
+		}
 		open = nil
 		for _, region := range soakRegions { // each answers for itself, and may be behind
 			client := s.at(region)

@@ -13,12 +13,9 @@ import (
 	"redflag/bench/row"
 )
 
-// measuredRate is swarmbench's default link of an agent; its node has twice that.
-const measuredRate = api.Rate(8_000_000)
-
-// compare simulates what swarmbench measured, whose rows are in a file, and
-// prints both side by side.
-func compare(ctx context.Context, file string) error {
+// compare simulates what swarmbench measured with links of rate, whose rows are in
+// a file, and prints both side by side.
+func compare(ctx context.Context, file string, rate api.Rate) error {
 	in, err := os.Open(file)
 	if err != nil {
 		return err
@@ -37,7 +34,7 @@ func compare(ctx context.Context, file string) error {
 		var mib int64
 		var links string
 		if n, _ := fmt.Sscanf(r.Name, "makespan / T_min, %d agents, %d MiB, %s links, median", &agents, &mib, &links); n == 3 {
-			if out, err = simulated(agents, mib<<20, links).simulate(ctx); err != nil {
+			if out, err = simulated(agents, mib<<20, links, rate).simulate(ctx); err != nil {
 				return err
 			}
 			cases++
@@ -54,6 +51,6 @@ func compare(ctx context.Context, file string) error {
 }
 
 // simulated is the field of swarmbench.
-func simulated(agents int, size int64, links string) *world {
-	return &world{Agents: agents, Regions: 1, Size: size, Links: links, Rate: measuredRate, NodeRate: 2 * measuredRate, Seed: 1}
+func simulated(agents int, size int64, links string, rate api.Rate) *world {
+	return &world{Agents: agents, Regions: 1, Size: size, Links: links, Rate: rate, NodeRate: 2 * rate, Seed: 1}
 }

@@ -56,7 +56,7 @@ func parse(args []string) (o options, err error) {
 	f.DurationVar(&o.Latency, "latency", 10*time.Millisecond, "time of a piece on the way, besides what the links take")
 	f.Uint64Var(&o.Seed, "seed", 1, "what random choices follow; one seed gives one result")
 	f.BoolVar(&o.json, "json", false, "print a JSON object for each case")
-	f.StringVar(&o.against, "against", "", "file of what swarmbench measured: simulate the same, and print both")
+	f.StringVar(&o.against, "against", "", "file of what swarmbench measured with links of -rate: simulate the same, and print both")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.against != "" {
-		return compare(ctx, o.against)
+		return compare(ctx, o.against, o.Rate)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	if !o.json {
