@@ -40,8 +40,7 @@ var suites = []suite{
 	},
 	{
 		id: "swarm-32", title: "A larger swarm", long: true,
-		about: "Links of 4 Mbit/s. 32 agents and their node share the cores of one machine, and keep\n" +
-			"them busy at any rate; the last agents feel it.",
+		about:   "Links of 4 Mbit/s: 32 agents and their node share the cores of one machine, which\nthe measured time feels.",
 		command: `make bench-swarm ARGS="-agents 32 -mib 64 -links even -rate 4mbit -runs 3 -http=false"`,
 		rows:    raceRows("even", 64, 32)[:3],
 	},
