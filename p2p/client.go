@@ -73,9 +73,7 @@ func (s *Swarm) clientConfig() *torrent.ClientConfig {
 	c.MaxAllocPeerRequestDataPerConn = uploadBuffer
 	c.Slogger = slog.New(libraryLog{s.log.Named("torrent")})
 
-	if s.cfg.Self.Node {
-		c.Callbacks.ReadMessage = s.onMessage
-	}
+	c.Callbacks.ReadMessage = s.onMessage
 	c.Callbacks.PeerConnClosed = s.onPeerClosed
 	c.Callbacks.ReadExtendedHandshake = s.onExtendedHandshake
 	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, onPeerAdded)
@@ -100,7 +98,7 @@ func (s *Swarm) onExtendedHandshake(c *torrent.PeerConn, m *pp.ExtendedHandshake
 	sh := s.share(c.Torrent().InfoHash())
 	limit := farRequests
 	if peer, ok := s.book.peer(c.RemoteAddr.String()); ok && peer.Region == s.cfg.Self.Region && sh != nil {
-		limit = sh.asks.add(c, s.askBudget())
+		limit = sh.asks.add(c, peer.Node, s.askBudget())
 	}
 	if m.Reqq <= 0 || m.Reqq > limit {
 		m.Reqq = limit
@@ -141,6 +139,7 @@ func (s *Swarm) onBlock(e torrent.ReceivedUsefulDataEvent) {
 	peer, known := s.book.peer(e.Peer.RemoteAddr.String())
 	if sh != nil {
 		sh.stalls.delivered(e.Peer.RemoteAddr.String())
+		sh.asks.delivered(time.Now(), s.askBudget())
 	}
 	if sh != nil && known {
 		sh.ledger.received(e.Message.Index.Int(), peer, int64(len(e.Message.Piece)))

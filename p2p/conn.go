@@ -39,7 +39,12 @@ type conn struct {
 	peer          Peer
 	local, remote address
 
+	// The reader's.
 	greeting []byte // what was read of the handshake; nil once it was checked
+	share    *share // of the payload that the handshake named
+	inbox    inbox
+	passed   []byte // what came through the inbox last, and what of that is unread
+	ready    []byte
 
 	writing sync.Mutex
 	opening int    // bytes of the own handshake that are still to be written
@@ -60,27 +65,56 @@ func (c *conn) RemoteAddr() net.Addr { return c.remote }
 // Read implements net.Conn. It ends the connection of a peer that greets under
 // another peer id than the one that follows from its certificate.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if c.greeting == nil {
-		return n, err
+	for {
+		if len(c.ready) > 0 {
+			n := copy(p, c.ready)
+			c.ready = c.ready[n:]
+			return n, nil
+		}
+		n, err := c.Conn.Read(p)
+		greeting := 0
+		if c.greeting != nil {
+			greeting = min(n, greetingSize-len(c.greeting))
+			c.greeting = append(c.greeting, p[:greeting]...)
+			if len(c.greeting) < greetingSize {
+				return n, err
+			}
+			if err := c.greeted(); err != nil {
+				return 0, err
+			}
+		}
+		c.passed = c.inbox.pass(append(c.passed[:0], p[:greeting]...), p[greeting:n], c.busy)
+		c.ready = c.passed
+		if err != nil {
+			n = copy(p, c.ready)
+			c.ready = nil
+			return n, err
+		}
 	}
-	c.greeting = append(c.greeting, p[:n]...)
-	if len(c.greeting) < greetingSize {
-		return n, err
-	}
+}
+
+// greeted checks the whole handshake of the other end.
+func (c *conn) greeted() error {
 	want := clientID(c.peer.ID)
 	if !bytes.Equal(c.greeting[greetingSize-len(want):greetingSize], want[:]) {
-		return 0, fmt.Errorf("read greeting of %s: %w", c.peer.ID, errWrongID)
+		return fmt.Errorf("read greeting of %s: %w", c.peer.ID, errWrongID)
 	}
 	hash := metainfo.Hash(c.greeting[hashAt : hashAt+len(metainfo.Hash{})])
 	if !c.swarm.serves(c.peer, hash) {
-		return 0, fmt.Errorf("read greeting of %s: %w", c.peer.ID, errNotServed)
+		return fmt.Errorf("read greeting of %s: %w", c.peer.ID, errNotServed)
 	}
 	if p := c.swarm.planFor(c.peer, hash); p != nil {
 		c.offering.Store(newOffering(c.swarm, c, p))
 	}
+	c.share = c.swarm.share(hash)
 	c.greeting = nil
-	return n, err
+	return nil
+}
+
+// busy reports whether requests to the peer are outstanding that it had better
+// serve first.
+func (c *conn) busy() bool {
+	return c.share != nil && c.share.stalls.busy(c.remote.String())
 }
 
 // Write implements net.Conn.

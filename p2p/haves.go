@@ -46,17 +46,20 @@ func (c *conn) writeHaves() {
 }
 
 func onlyHaves(p []byte) bool {
-	for ; len(p) >= haveSize; p = p[haveSize:] {
-		if binary.BigEndian.Uint32(p) != haveSize-4 || pp.MessageType(p[4]) != pp.Have {
-			return false
-		}
+	for len(p) >= haveSize && isHave(p) {
+		p = p[haveSize:]
 	}
 	return len(p) == 0
 }
 
+// isHave reports whether p, which has a length and a type, begins a have message.
+func isHave(p []byte) bool {
+	return binary.BigEndian.Uint32(p) == haveSize-prefixSize && pp.MessageType(p[prefixSize]) == pp.Have
+}
+
 // appendHave appends a have message.
 func appendHave(b []byte, piece int) []byte {
-	b = binary.BigEndian.AppendUint32(b, haveSize-4)
+	b = binary.BigEndian.AppendUint32(b, haveSize-prefixSize)
 	b = append(b, byte(pp.Have))
 	return binary.BigEndian.AppendUint32(b, uint32(piece))
 }

@@ -135,12 +135,19 @@ func (sh *share) planning() *plan.Offers {
 
 // onMessage tells the plan what agents have.
 func (s *Swarm) onMessage(c *torrent.PeerConn, m *pp.Message) {
-	if m.Keepalive {
+	if m.Keepalive || !tells(m.Type) {
 		return
 	}
 	sh := s.share(c.Torrent().InfoHash())
+	if sh == nil {
+		return
+	}
+	if !s.cfg.Self.Node {
+		sh.asks.heard(c, m)
+		return
+	}
 	peer, known := s.book.peer(c.RemoteAddr.String())
-	if sh == nil || !known || peer.Node {
+	if !known || peer.Node {
 		return
 	}
 	sh.planMu.Lock()
@@ -151,7 +158,12 @@ func (s *Swarm) onMessage(c *torrent.PeerConn, m *pp.Message) {
 	}
 }
 
-// heard passes on what an agent's message says that it has, if anything.
+// tells reports whether messages of a type say what their sender has.
+func tells(t pp.MessageType) bool {
+	return t == pp.Have || t == pp.Bitfield || t == pp.HaveAll || t == pp.HaveNone
+}
+
+// heard passes on what an agent's message says that it has.
 func heard(p *plan.Offers, id string, m *pp.Message) {
 	switch m.Type {
 	case pp.Have:

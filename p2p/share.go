@@ -56,6 +56,8 @@ func (s *Swarm) open(h metainfo.Hash, p *payload) *share {
 		gone:     make(chan struct{}),
 		spoiled:  make(chan struct{}, 1),
 	}
+	sh.asks.pieces, sh.asks.blocks = p.pieces, int((p.length+blockSize-1)/blockSize)
+	sh.asks.got = int(p.done() / blockSize)
 	p.watch = sh
 	s.mu.Lock()
 	s.shares[h] = sh // before the library knows it: callbacks look here

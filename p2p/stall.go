@@ -31,6 +31,7 @@ type stalls struct {
 // asked is a peer that holds requests.
 type asked struct {
 	open   int           // requests
+	most   int           // of them since there was none
 	waited time.Duration // with open requests, since the last block
 	missed int           // blocks that others delivered meanwhile
 }
@@ -50,7 +51,9 @@ func (s *stalls) peer(addr string) *asked {
 func (s *stalls) sent(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.peer(addr).open++
+	a := s.peer(addr)
+	a.open++
+	a.most = max(a.most, a.open)
 }
 
 func (s *stalls) deleted(addr string) {
@@ -58,7 +61,18 @@ func (s *stalls) deleted(addr string) {
 	defer s.mu.Unlock()
 	if a := s.peers[addr]; a != nil && a.open > 0 {
 		a.open--
+		if a.open == 0 {
+			a.most = 0
+		}
 	}
+}
+
+// busy reports whether a peer has more than half of its requests still to serve.
+func (s *stalls) busy(addr string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.peers[addr]
+	return a != nil && a.open > 1 && 2*a.open > a.most
 }
 
 func (s *stalls) delivered(addr string) {

@@ -16,10 +16,15 @@ const (
 	// outstanding requests keep them where they can be served soon, and keep
 	// duplicates rare: with 16 peers, 4 of each wasted 1 % and 8 wasted 2 %.
 	leastRequests = 4
+	// behindShare is how much less than others an agent has that is behind.
+	behindShare = 1. / 32
 )
 
 // AskedAtOnce is how many blocks are asked of all peers of the region together.
 const AskedAtOnce = 64
+
+// BehindAsks is how many times as many blocks an agent asks for that is behind.
+const BehindAsks = 4
 
 // NextAnnounce is the time until a machine announces again, before jitter: as
 // the tracker says, but soon if it is missing pieces and has few peers.
@@ -39,3 +44,15 @@ func Slice(piece, rank, size int) bool { return size > 1 && piece%size == rank }
 // Requests is how many blocks may be asked of each of so many peers, of budget
 // in all.
 func Requests(budget, peers int) int { return max(leastRequests, budget/max(1, peers)) }
+
+// Behind reports whether an agent that has a part of the payload falls behind
+// others that fetch it and have theirs. Requests of a machine with a busy uplink
+// come late: with as few of them as others have, it gets less, and it ends the
+// rollout.
+func Behind(has float64, others []float64) bool {
+	sum := 0.
+	for _, o := range others {
+		sum += o
+	}
+	return has*float64(len(others)) < (1-behindShare)*sum
+}
