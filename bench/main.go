@@ -68,13 +68,14 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	version := output("git", "describe", "--tags", "--always", "--dirty") // the page changes with each suite
 	var failed error
 	for _, s := range suites {
 		named := slices.Contains(strings.Split(*only, ","), s.id)
 		if !named && (*only != "" || s.long) {
 			continue
 		}
-		m, err := s.run(ctx)
+		m, err := s.run(ctx, version)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.id, err))
 			continue
@@ -119,8 +120,8 @@ func (r results) save() error {
 	return durable.WriteFile(pageFile, r.page(), 0o644)
 }
 
-// run runs a suite's command and collects the rows that it leaves.
-func (s suite) run(ctx context.Context) (m measured, err error) {
+// run runs a suite's command on a version and collects the rows that it leaves.
+func (s suite) run(ctx context.Context, version string) (m measured, err error) {
 	dir, err := os.MkdirTemp("", "redflag-bench-")
 	if err != nil {
 		return m, err
@@ -137,7 +138,7 @@ func (s suite) run(ctx context.Context) (m measured, err error) {
 		return m, err
 	}
 	m = measured{
-		Date: began.UTC().Format(time.DateOnly), Version: output("git", "describe", "--tags", "--always", "--dirty"),
+		Date: began.UTC().Format(time.DateOnly), Version: version,
 		Machine: machine(), Seconds: time.Since(began).Seconds(),
 	}
 	if m.Rows, err = readRows(rows); err != nil {
