@@ -133,9 +133,10 @@ func (sh *share) planning() *plan.Offers {
 	return sh.plan
 }
 
-// onMessage tells the plan what agents have.
+// onMessage passes on what agents have: on a node to the plan, on an agent to the
+// asks, which weigh it against their own.
 func (s *Swarm) onMessage(c *torrent.PeerConn, m *pp.Message) {
-	if m.Keepalive || !tells(m.Type) {
+	if m.Keepalive || !tells(m.Type) { // the type of a keep-alive says nothing
 		return
 	}
 	sh := s.share(c.Torrent().InfoHash())
