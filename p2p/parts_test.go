@@ -92,6 +92,23 @@ func TestBitsWithoutDataCountForNothing(t *testing.T) {
 	require.Zero(t, lost.done())
 }
 
+// The library reads for a peer without its lock, and panics if that fails because
+// the payload was dropped meanwhile.
+func TestReadOfADroppedPayload(t *testing.T) {
+	const pieceLength = minPieceLength
+	p := newPayload(t.TempDir(), pieceLength, pieceLength)
+	require.NoError(t, p.create())
+	info := metainfo.Info{Length: pieceLength, PieceLength: pieceLength, Pieces: make([]byte, metainfo.HashSize)}
+	c := &piece{p, info.Piece(0)}
+	p.close()
+	b := []byte{1, 2, 3}
+	n, err := c.ReadAt(b, 0)
+	require.NoError(t, err)
+	require.Equal(t, len(b), n)
+	require.Equal(t, make([]byte, 3), b)
+	require.NoError(t, p.failure(), "no disk is broken")
+}
+
 // A process that dies loses no piece, though pieces are synced together.
 func TestVerifiedPiecesAreKeptTogether(t *testing.T) {
 	const pieces, length = 5, 5*minPieceLength - 7

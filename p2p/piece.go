@@ -19,8 +19,16 @@ var _ storage.PieceImpl = (*piece)(nil)
 
 // ReadAt implements io.ReaderAt. The library takes a failed read for a bad
 // piece and fetches it again, for ever: so a failure ends the fetch.
+//
+// A read for a peer may come after the torrent was dropped and its connections
+// and its file are closed. v1.61.0 panics if that one fails: it gets zeros, which
+// go nowhere. Hashing is over by then, dropping waits for it.
 func (c *piece) ReadAt(b []byte, off int64) (int, error) {
 	n, err := c.p.data.ReadAt(b, c.at.Offset()+off)
+	if errors.Is(err, os.ErrClosed) {
+		clear(b)
+		return len(b), nil
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		c.failed("read payload", err)
 	}
