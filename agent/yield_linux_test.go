@@ -87,10 +87,13 @@ func TestYieldOnTheWire(t *testing.T) {
 	const link = 20_000_000 / 8
 	t.Logf("of the link a foreground connection gets %.0f %% without yielding and %.0f %% with it, %.1f times as much; the transfer is held at %s, and has %.0f %% once it is alone",
 		100*without/link, 100*with/link, with/without, held, 100*back/link)
-	require.Greater(t, with/without, 1.5)
+	// What it gets without is how five TCP connections happen to share: from a
+	// quarter of the link to 70 %.
+	require.Greater(t, with/link, 0.7)
+	require.Greater(t, with, without)
 	require.Positive(t, held, "there is a cap")
 	require.Greater(t, back, 0.6*link, "the transfer comes back")
-	require.NoError(t, row.Add("foreground with agent.yield, against without", with/without, "times", "≥ 1.5"))
+	require.NoError(t, row.Add("foreground's share of the link with agent.yield", with/link, "of the link", "≥ 0.7"))
 }
 
 // takeForeground reads without caps until stop, and counts.
