@@ -194,23 +194,46 @@ func (m *machine) fetch(ctx context.Context) error {
 	return err
 }
 
-func (m *machine) download(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at(m.Node, filePort), nil)
-	if err != nil {
-		return err
-	}
-	c := http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Control: common}).DialContext}}
-	resp, err := c.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
+// download takes the file from the node by plain HTTP. It goes on where a
+// connection broke, as any download tool can.
+func (m *machine) download(ctx context.Context) (err error) {
 	out, err := os.Create(m.data())
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, resp.Body)
-	return errors.Join(err, out.Close())
+	defer func() { err = errors.Join(err, out.Close()) }()
+	c := http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Control: common}).DialContext}}
+	var have int64
+	for broke := range maxBroken {
+		var n int64
+		n, err = m.continueAt(ctx, &c, out, have)
+		have += n
+		if err == nil && have == m.Torrent.Length {
+			return nil
+		}
+		fmt.Fprintf(os.Stderr, "%s: connection %d broke after %d bytes: %v\n", m.ID, broke+1, n, err)
+	}
+	return errors.Join(fmt.Errorf("download: %d of %d bytes", have, m.Torrent.Length), err)
+}
+
+// maxBroken is how many connections of a download may break.
+const maxBroken = 5
+
+func (m *machine) continueAt(ctx context.Context, c *http.Client, out io.Writer, have int64) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at(m.Node, filePort), nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
+	resp, err := c.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusPartialContent {
+		return 0, fmt.Errorf("download: %s", resp.Status)
+	}
+	return io.Copy(out, resp.Body)
 }
 
 func (m *machine) dial(ctx context.Context, addr string) (net.Conn, error) {
