@@ -35,7 +35,7 @@ var suites = []suite{
 	{
 		id: "swarm-mixed", title: "The swarm on mixed links", long: true,
 		about:   "T_min has the node send all the time, 2.7 payloads for 16 agents.",
-		command: `make bench-swarm ARGS="-agents 16 -mib 64 -links mixed -runs 5"`,
+		command: `make bench-swarm ARGS="-agents 16 -mib 64 -links mixed -rate 12mbit -runs 5"`,
 		rows:    raceRows("mixed", 64, 16),
 	},
 	{
