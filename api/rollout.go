@@ -173,8 +173,16 @@ func (p *Plan) SuccessNeeded() int {
 	return p.SuccessPercent
 }
 
-// Validate returns a CodeInvalid error for a plan that cannot be carried out.
+// Validate returns a CodeInvalid error for a plan that cannot be carried out, or
+// with a window in a zone that this machine does not know.
 func (p *Plan) Validate() error {
+	if err := p.validateForm(); err != nil {
+		return err
+	}
+	return CheckWindows(p.Windows)
+}
+
+func (p *Plan) validateForm() error {
 	if len(p.Waves) > maxWaves || len(p.RegionOrder) > maxWaves {
 		return Errorf(CodeInvalid, "the plan has too many waves").WithHint("use %d at most", maxWaves)
 	}
@@ -197,7 +205,7 @@ func (p *Plan) Validate() error {
 	if p.Expiry != 0 && (p.Expiry < leastExpiry || p.Expiry > maxExpiry) {
 		return Errorf(CodeInvalid, "an expiry of %s is out of range", p.Expiry).WithHint("use %s to %s", leastExpiry, maxExpiry)
 	}
-	if err := CheckWindows(p.Windows); err != nil {
+	if err := eachWindow(p.Windows, Window.validateForm); err != nil {
 		return err
 	}
 	if err := p.Gates.Validate(); err != nil {
@@ -222,6 +230,15 @@ type CreateRolloutRequest struct {
 
 // Validate returns a CodeInvalid error for a request that cannot be carried out.
 func (r *CreateRolloutRequest) Validate() error {
+	if err := r.ValidateForm(); err != nil {
+		return err
+	}
+	return r.Plan.Validate()
+}
+
+// ValidateForm is Validate without what hangs on the machine, which is the time
+// zones that it knows: for where all machines must say the same.
+func (r *CreateRolloutRequest) ValidateForm() error {
 	if err := CheckID("rollout id", r.ID); err != nil {
 		return err
 	}
@@ -234,7 +251,7 @@ func (r *CreateRolloutRequest) Validate() error {
 	if err := r.Kind.CheckSubject(r.Artifact, r.Version); err != nil {
 		return err
 	}
-	if err := r.Plan.Validate(); err != nil {
+	if err := r.Plan.validateForm(); err != nil {
 		return err
 	}
 	return r.Selector.Validate()

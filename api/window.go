@@ -107,8 +107,19 @@ func parseClock(s string) (int, error) {
 	return int(hour*60 + minute), nil
 }
 
-// Validate returns a CodeInvalid error for a window that is none.
+// Validate returns a CodeInvalid error for a window that is none, or in a zone
+// that this machine does not know.
 func (w Window) Validate() error {
+	if err := w.validateForm(); err != nil {
+		return err
+	}
+	if _, err := time.LoadLocation(w.Zone); err != nil {
+		return Errorf(CodeInvalid, "time zone %.64q is not known", w.Zone).WithHint("use a name such as Europe/Berlin or UTC")
+	}
+	return nil
+}
+
+func (w Window) validateForm() error {
 	if len(w.Days) == 0 || len(w.Days) > 7 || w.From < 0 || w.From >= 24*60 || w.To < 0 || w.To > 24*60 {
 		return badWindow(w.String())
 	}
@@ -119,9 +130,6 @@ func (w Window) Validate() error {
 	}
 	if len(w.Zone) > 64 || w.Zone == "Local" {
 		return badWindow(w.String())
-	}
-	if _, err := time.LoadLocation(w.Zone); err != nil {
-		return Errorf(CodeInvalid, "time zone %.64q is not known", w.Zone).WithHint("use a name such as Europe/Berlin or UTC")
 	}
 	return nil
 }
@@ -156,12 +164,14 @@ func (w Window) String() string {
 const MaxWindows = 16
 
 // CheckWindows returns a CodeInvalid error for a list that cannot be used.
-func CheckWindows(windows []Window) error {
+func CheckWindows(windows []Window) error { return eachWindow(windows, Window.Validate) }
+
+func eachWindow(windows []Window, check func(Window) error) error {
 	if len(windows) > MaxWindows {
 		return Errorf(CodeInvalid, "%d windows are too many", len(windows)).WithHint("use %d at most", MaxWindows)
 	}
 	for _, w := range windows {
-		if err := w.Validate(); err != nil {
+		if err := check(w); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package state
 import (
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/stretchr/testify/require"
 
 	"redflag/api"
@@ -102,6 +103,20 @@ func TestLevels(t *testing.T) {
 	require.Equal(t, 2, r.Level(), "it never falls")
 	require.Equal(t, 0, r.LevelOfNode("n3"))
 	r.refuses(api.CodeConflict, Announce{"n3", 1})
+
+	// A version that knows less than the cluster uses stops where it rises, and
+	// does not open a state in which it has.
+	r.must(Announce{"n1", Level + 1}, Announce{"n2", Level + 1})
+	r.index++
+	entry, err := EncodeEntry(TypeAnnounce, r.now, Announce{"n3", Level + 1})
+	require.NoError(t, err)
+	_, err = r.Apply(Entry{r.index, entry})
+	require.ErrorIs(t, err, ErrCorrupt)
+	newer := newRig(t)
+	b, err := marshal(levelsRow{Level: Level + 1})
+	require.NoError(t, err)
+	require.NoError(t, newer.db.Set(keyLevels, b, pebble.NoSync))
+	require.ErrorContains(t, newer.load(), "run the version that the other nodes run")
 
 	// A node that lags behind holds the others back only until it is removed.
 	r = newRig(t)

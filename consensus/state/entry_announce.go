@@ -1,7 +1,9 @@
 package state
 
 import (
+	"fmt"
 	"maps"
+	"slices"
 
 	"redflag/api"
 )
@@ -109,14 +111,13 @@ func (t *tx) putLevels(row levelsRow) {
 		all[id] = max(all[id], 1)
 		return true, nil
 	})
-	lowest := Level
-	if len(all) == 0 { // nobody is left to know anything, and nothing rises
-		lowest = row.Level
+	if len(all) > 0 { // else nobody is left to know anything, and nothing rises
+		row.Level = max(row.Level, slices.Min(slices.Collect(maps.Values(all))))
 	}
-	for _, level := range all {
-		lowest = min(lowest, level)
+	if row.Level > Level && t.err == nil {
+		t.err = fmt.Errorf("%w: the cluster uses entries of level %d from here on, and this version knows level %d", ErrCorrupt, row.Level, Level)
+		return
 	}
-	row.Level = max(row.Level, lowest)
 	t.level = row.Level
 	t.put(keyLevels, row)
 }

@@ -45,7 +45,8 @@ func (e ChangeRollout) change(t *tx) *api.Error {
 }
 
 // resume lets a rollout go on. One that had halted starts counting failures
-// anew, and its wave passes with what it reached.
+// anew, and its wave passes with what it reached. A dynamic one that halted in
+// its last wave goes on with who joins.
 func (t *tx) resume(a *activeRollout, p *progressRow) {
 	halted := a.state == api.RolloutHalted
 	t.setState(a, p, api.RolloutRunning, "")
@@ -53,7 +54,7 @@ func (t *tx) resume(a *activeRollout, p *progressRow) {
 		return
 	}
 	p.Failed = p.count(api.State.Failed)
-	if a.pending.IsEmpty() && a.open.IsEmpty() && a.repeats.IsEmpty() {
+	if p.Wave < len(a.waves) && a.pending.IsEmpty() && a.open.IsEmpty() && a.repeats.IsEmpty() {
 		t.release(a, p)
 	}
 }

@@ -37,10 +37,6 @@ func (e PutNode) put(t *tx) *api.Error {
 	if err := e.admit(t); err != nil {
 		return err
 	}
-	if t.get(idKey(keyRevoked, e.Node.KeyID), &revocation{}) {
-		return api.Errorf(api.CodeDenied, "node %s was removed with this key", e.Node.ID).
-			WithHint("join with an empty --data-dir: the node then has a new key")
-	}
 	node := e.Node
 	node.EnrolledAt = t.now
 	t.put(key, node)
@@ -57,6 +53,10 @@ func (e PutNode) admit(t *tx) *api.Error {
 	}
 	if t.get(idKey(keyAgent, e.Node.ID), &agentRow{}) {
 		return taken(e.Node.ID, "an agent")
+	}
+	if t.get(idKey(keyRevoked, e.Node.KeyID), &revocation{}) {
+		return api.Errorf(api.CodeDenied, "node %s was removed with this key", e.Node.ID).
+			WithHint("join with an empty --data-dir: the node then has a new key")
 	}
 	if first {
 		return nil

@@ -57,7 +57,8 @@ func (t *tx) report(agentID string, r *api.Report) *api.Error {
 		return err
 	}
 	have := c.state()
-	known := have == r.State && r.CancelRefused == ""
+	refuses := r.CancelRefused != "" && c.active != nil && c.active.unwanted(c.ordinal)
+	known := have == r.State && !refuses // else an agent could refuse for ever, and the row grow
 	if c.row != nil && (c.counted(r.ID) || known) {
 		return nil
 	}

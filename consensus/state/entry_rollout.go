@@ -57,7 +57,10 @@ func (e CreateRollout) create(t *tx) *api.Error {
 	if err != nil {
 		return err
 	}
-	if members.IsEmpty() && !e.plan().Dynamic {
+	switch {
+	case members.IsEmpty() && e.RollbackOf != "":
+		return api.Errorf(api.CodeConflict, "no agent is left on which rollout %s succeeded", e.RollbackOf)
+	case members.IsEmpty() && !e.plan().Dynamic:
 		return api.Errorf(api.CodeInvalid, "no agent matches %q", e.Selector.String()).
 			WithHint("redflag agents shows their regions and labels")
 	}
@@ -79,7 +82,7 @@ func (e CreateRollout) validate() *api.Error {
 		ID: e.ID, Kind: e.Kind, Artifact: e.Artifact, Version: e.Version, Selector: e.Selector, Plan: e.plan(),
 		AllowUnknownKind: true, // a newer node may have proposed it
 	}
-	if err := asked.Validate(); err != nil {
+	if err := asked.ValidateForm(); err != nil {
 		return refusal(err)
 	}
 	if e.CorrelationID != "" && !api.ValidCorrelationID(e.CorrelationID) {
@@ -142,6 +145,7 @@ func (e CreateRollout) members(t *tx) (*roaring.Bitmap, *api.Error) {
 	if named.AndCardinality(members) != named.GetCardinality() {
 		return nil, api.Errorf(api.CodeConflict, "the rollback names agents that rollout %s was not for", of.ID)
 	}
+	named.And(t.machine.index.all) // who was put out meanwhile is in no region that could count it
 	return named, nil
 }
 

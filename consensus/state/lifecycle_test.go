@@ -224,6 +224,12 @@ func TestTwoPhaseCancel(t *testing.T) {
 	require.Empty(t, r.Cancels("a3", 0))
 	c, _ := r.Command("r1:a3")
 	require.Equal(t, "the new version is in place", c.CancelRefused)
+	rows := r.rows()
+	for i := range 3 { // it has been said: a row does not grow with every repeat
+		no.ID = fmt.Sprintf("again-%d", i)
+		r.must(report("a3", no))
+	}
+	require.Equal(t, rows, r.rows())
 	r.reopened()
 	r.must(report("a3", says("p2", "r1:a3", api.StateSucceeded)))
 	require.Equal(t, api.StateSucceeded, r.state("r1:a3"))

@@ -105,6 +105,9 @@ func (m *Machine) load() error {
 	if _, err := getRow(m.db, keyLevels, &levels); err != nil {
 		return err
 	}
+	if levels.Level > Level { // it would overlook what newer fields say
+		return fmt.Errorf("the cluster uses entries of level %d, and this version knows level %d: run the version that the other nodes run", levels.Level, Level)
+	}
 	m.index = x
 	m.level.Store(int64(levels.Level))
 	m.applied.Store(applied)

@@ -64,8 +64,9 @@ func (m *Machine) triesOf(p place) []api.Command {
 	return all
 }
 
-// SucceededOf returns the bitmap of the agents on which a rollout succeeded, as
-// CreateRollout.Members wants it, and how many there are.
+// SucceededOf returns the bitmap of the agents on which a rollout succeeded and
+// that were not put out since, as CreateRollout.Members wants it, and how many
+// there are.
 func (m *Machine) SucceededOf(rolloutID string) (members []byte, agents int, err error) {
 	prefix := executionPrefix(rolloutID)
 	it, err := m.rows(prefix, after(prefix))
@@ -83,6 +84,9 @@ func (m *Machine) SucceededOf(rolloutID string) (members []byte, agents int, err
 			set.Add(ordinalOf(it.Key()))
 		}
 	}
+	m.mu.RLock()
+	set.And(m.index.all)
+	m.mu.RUnlock()
 	members, err = encodeBitmap(set)
 	return members, int(set.GetCardinality()), err
 }

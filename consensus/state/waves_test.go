@@ -119,6 +119,22 @@ func TestFailureRatioHalts(t *testing.T) {
 	require.Len(t, r.due(40), 30)
 }
 
+// A dynamic rollout that halted in its last wave has no other to release, and
+// goes on with those who join.
+func TestAHaltedDynamicRolloutResumes(t *testing.T) {
+	r := town(t, 2)
+	r.must(planned(rollout("r1", api.Selector{All: true}), api.Plan{Dynamic: true, MaxFailurePercent: 10}))
+	r.ends(0, api.StateSucceeded)
+	r.ends(1, api.StateFailed)
+	require.Equal(t, api.RolloutHalted, r.rolloutState("r1"))
+	r.must(ChangeRollout{ID: "r1", Action: api.RolloutResume})
+	require.Equal(t, api.RolloutRunning, r.rolloutState("r1"))
+	r.must(enrol(agentName(2), "eu", "t1", nil))
+	require.Equal(t, []int{2}, r.due(3))
+	r.reopened()
+	r.ends(2, api.StateSucceeded)
+}
+
 func first(_ []api.Command, waiting []api.Waiting) string { return waiting[0].Reason }
 
 func TestPauseAndResume(t *testing.T) {
@@ -222,6 +238,40 @@ func TestRollBackARollout(t *testing.T) {
 	stranger := back
 	stranger.ID, stranger.RollbackOf = "b2", "r2"
 	r.refuses(api.CodeConflict, stranger)
+}
+
+// Who was put out since is not sent back, and not counted: no region has it.
+func TestRollBackWithoutThoseThatWerePutOut(t *testing.T) {
+	r := town(t, 4) // 0 and 1 in eu, 2 and 3 in us
+	r.must(rollout("r1", api.Selector{All: true}))
+	for _, i := range []int{0, 2, 3} {
+		r.ends(i, api.StateSucceeded)
+	}
+	r.must(CancelRollout{"r1"})
+	early, n, err := r.SucceededOf("r1")
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	r.must(RevokeAgent{ID: agentName(0)}, RevokeAgent{ID: agentName(2)})
+	_, n, err = r.SucceededOf("r1")
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+
+	back := CreateRollout{ID: "b1", Kind: api.KindRollback, Artifact: "app", Selector: api.Selector{All: true}, RollbackOf: "r1", Members: early}
+	r.must(back, back)
+	got, _ := r.Rollout("b1")
+	require.Equal(t, 1, got.Agents)
+	again := enrol(agentName(0), "eu", "t1", nil)
+	again.Agent.KeyID = hexDigest("another key")
+	r.must(again)
+	r.refuses(api.CodeNotFound, CancelCommand{api.CommandID("b1", agentName(0))})
+	id := api.CommandID("b1", agentName(3))
+	r.must(lease(agentName(3), id), report(agentName(3), says("p", id, api.StateSucceeded)))
+	require.Equal(t, api.RolloutDone, r.rolloutState("b1"))
+	r.reopened()
+
+	r.must(RevokeAgent{ID: agentName(3)}, RevokeAgent{ID: agentName(0)})
+	back.ID = "b2"
+	r.refuses(api.CodeConflict, back)
 }
 
 func TestRetentionByAge(t *testing.T) {
