@@ -298,7 +298,7 @@ func TestExpiryOfDelegatedRole(t *testing.T) {
 		require.NoError(t, err)
 	}
 	delegating := put(1, 90*day, func(s *metadata.TargetsType) {
-		s.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}, Roles: []metadata.DelegatedRole{{Name: "app", Threshold: 1, Paths: []string{"app/*"}}}}
+		s.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}, Roles: []metadata.DelegatedRole{{Name: "app", Threshold: 1, Terminating: true, Paths: []string{"app/*"}}}}
 	})
 	propose(state.PutTrust{Targets: &delegating, Roles: map[string]state.Metadata{"app": put(1, 20*day, func(*metadata.TargetsType) {})}})
 	f := checkCertificates(r.node, r.node.view())

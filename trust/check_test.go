@@ -47,10 +47,30 @@ func TestRootsThatStopGoTUF(t *testing.T) {
 	}
 }
 
+// A key under the id of another one could pass for it: who reviews a root sees
+// ids alone, and so does go-tuf when it counts signatures.
+func TestKeyUnderAnotherID(t *testing.T) {
+	r := trusttest.NewRepository(t)
+	root, err := trust.Parse[metadata.RootType](r.Root())
+	require.NoError(t, err)
+	ids := root.Signed.Roles[metadata.TARGETS].KeyIDs
+	other := root.Signed.Roles[metadata.SNAPSHOT].KeyIDs[0]
+	require.NotEqual(t, ids[0], other)
+	root.Signed.Keys[ids[0]] = root.Signed.Keys[other]
+	b, err := root.ToBytes(false)
+	require.NoError(t, err)
+	_, err = trust.Parse[metadata.RootType](b)
+	require.ErrorIs(t, err, trust.ErrMalformed)
+	require.ErrorContains(t, err, "has another id")
+}
+
 func TestTargetsThatStopGoTUF(t *testing.T) {
 	for _, rest := range []string{
 		`"targets":{"a":null}`,
 		`"delegations":{"keys":{"k":null}}`,
+		`"delegations":{"keys":{},"succinct_roles":{"keyids":["k"],"threshold":1,"bit_length":1,"name_prefix":"a"}}`,
+		`"delegations":{"keys":{},"roles":[{"name":"a","keyids":["k"],"threshold":1,"terminating":false,"paths":["a/*"]}]}`,
+		`"delegations":{"keys":{},"roles":[{"name":"a","keyids":["k"],"threshold":1,"terminating":true,"path_hash_prefixes":["a"]}]}`,
 		`"delegations":{"keys":{},"roles":[{"name":"root","keyids":["k"],"threshold":1}]}`, // would replace root.json
 	} {
 		_, err := trust.Parse[metadata.TargetsType]([]byte(`{"signed":{"_type":"targets",` + rest + `},"signatures":[]}`))

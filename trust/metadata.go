@@ -146,6 +146,11 @@ func checkKeys(keys map[string]*metadata.Key) error {
 		if key.Type == metadata.KeyTypeEd25519 && hex.DecodedLen(len(key.Value.PublicKey)) != ed25519.PublicKeySize {
 			return fmt.Errorf("%w: key %.16q has a wrong length", ErrMalformed, id)
 		}
+		// People and go-tuf tell keys apart by their ids alone: under another id a
+		// key could sign twice, or under the id of somebody else's.
+		if own, err := key.ID(); err != nil || own != id {
+			return fmt.Errorf("%w: key %.16q has another id: %.16q", ErrMalformed, id, own)
+		}
 	}
 	return nil
 }
@@ -166,7 +171,13 @@ func checkDelegations(d *metadata.Delegations) error {
 	if d == nil {
 		return nil
 	}
+	if d.SuccinctRoles != nil {
+		return fmt.Errorf("%w: succinct roles are not used", ErrMalformed)
+	}
 	for i := range d.Roles {
+		if len(d.Roles[i].PathHashPrefixes) > 0 || !d.Roles[i].Terminating {
+			return fmt.Errorf("%w: delegated role %.80q is not for patterns of paths that it alone signs", ErrMalformed, d.Roles[i].Name)
+		}
 		// Such a role's file would take the place of a top-level one on disk, where
 		// capitals may make no difference.
 		switch strings.ToLower(d.Roles[i].Name) {

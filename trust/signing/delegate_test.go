@@ -2,12 +2,14 @@ package signing_test
 
 import (
 	"crypto"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"redflag/trust"
 	"redflag/trust/signing"
@@ -158,6 +160,32 @@ func TestReviewOfDelegation(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, strings.Join(lines, "\n"), "app may sign app/* with 1 signatures")
 	require.Contains(t, strings.Join(lines, "\n"), "app gets key "+key.ID)
+}
+
+// A signer sees how something is to be installed, also where nothing else
+// changed, and nothing that a terminal would act on.
+func TestReviewOfHowATargetIsInstalled(t *testing.T) {
+	o := newOwner(t)
+	tool := of("tools", "1.0")[0]
+	tool.Custom.FileName = "tools"
+	signed, err := o.Keys().AddTarget(nil, tool, time.Now())
+	require.NoError(t, err)
+	require.NoError(t, o.Keys().Commit(signed))
+	m, err := trust.Parse[metadata.TargetsType](signed)
+	require.NoError(t, err)
+	how := json.RawMessage(strings.Replace(string(*m.Signed.Targets[tool.Path].Custom), `"tools"`, `"evil \u001b[2K\u202e"`, 1))
+	m.Signed.Targets[tool.Path].Custom = &how
+	m.Signed.Version++
+	staged, err := m.ToBytes(false)
+	require.NoError(t, err)
+	lines, err := o.Keys().Review(signing.Staged{Targets: staged})
+	require.NoError(t, err)
+	all := strings.Join(lines, "\n")
+	require.Contains(t, all, "may be installed: "+tool.Path)
+	require.Contains(t, all, "evil ")
+	require.Contains(t, all, "until now: "+tool.Path)
+	require.NotContains(t, all, "\x1b")
+	require.NotContains(t, all, "\u202e")
 }
 
 func TestChangeDelegationRefuses(t *testing.T) {

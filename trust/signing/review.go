@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -36,7 +37,23 @@ func (r *Repository) Review(s Staged) ([]string, error) {
 		}
 		lines = append(lines, of...)
 	}
+	for i := range lines {
+		lines[i] = visible(lines[i])
+	}
 	return lines, nil
+}
+
+// visible writes out what a terminal would act on, or show as something else.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.String()
 }
 
 // reviewFile says what changes in the file of targets or of a delegated role.
@@ -75,7 +92,23 @@ func reviewDelegations(was, next *metadata.Delegations) []string {
 			lines = append(lines, "  "+name+" may sign nothing any more")
 		}
 	}
+	if a, b := orderOf(was, after), orderOf(next, before); !slices.Equal(a, b) { // the first that a path fits has it
+		lines = append(lines, "  roles are asked in another order: "+strings.Join(b, ", "))
+	}
 	return lines
+}
+
+// orderOf returns the names of those roles that are among others, in their order.
+func orderOf(d *metadata.Delegations, others map[string]metadata.DelegatedRole) (names []string) {
+	if d == nil {
+		return nil
+	}
+	for _, r := range d.Roles {
+		if _, ok := others[r.Name]; ok {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 func delegatedRoles(d *metadata.Delegations) map[string]metadata.DelegatedRole {
@@ -115,11 +148,23 @@ func reviewRoles(was, next *metadata.RootType) []string {
 	return lines
 }
 
+// custom is what says how a target is installed. go-tuf's Equal leaves it out.
+func custom(f *metadata.TargetFiles) string {
+	if f.Custom == nil {
+		return "nothing"
+	}
+	return string(*f.Custom)
+}
+
 func reviewTargets(was, next *metadata.TargetsType) []string {
 	var lines []string
 	for path, file := range next.Targets {
-		if old, ok := was.Targets[path]; !ok || !old.Equal(*file) {
-			lines = append(lines, fmt.Sprintf("  may be installed: %s, %d bytes, sha256 %s", path, file.Length, file.Hashes["sha256"]))
+		old, ok := was.Targets[path]
+		if !ok || !old.Equal(*file) || custom(old) != custom(file) {
+			lines = append(lines, fmt.Sprintf("  may be installed: %s, %d bytes, sha256 %s, as %s", path, file.Length, file.Hashes["sha256"], custom(file)))
+		}
+		if ok && custom(old) != custom(file) {
+			lines = append(lines, fmt.Sprintf("  until now: %s, as %s", path, custom(old)))
 		}
 	}
 	for path := range was.Targets {

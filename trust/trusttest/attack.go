@@ -325,7 +325,7 @@ func delegate(tb testing.TB, d *metadata.Delegations, role, path string, signer 
 	id, err := key.ID()
 	require.NoError(tb, err)
 	d.Keys[id] = key
-	d.Roles = append(d.Roles, metadata.DelegatedRole{Name: role, KeyIDs: []string{id}, Threshold: 1, Paths: []string{path}})
+	d.Roles = append(d.Roles, metadata.DelegatedRole{Name: role, KeyIDs: []string{id}, Threshold: 1, Terminating: true, Paths: []string{path}})
 }
 
 func (r *Repository) putDelegated(role string, m *metadata.Metadata[metadata.TargetsType], signer crypto.Signer) {
