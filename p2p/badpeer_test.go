@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +94,84 @@ func TestPeerThatDeliversNothingIsDropped(t *testing.T) {
 	}
 	require.NotContains(t, logs.String(), "peer=node-1")
 	require.False(t, strings.Contains(logs.String(), "peer banned"))
+}
+
+// TestMessagesThatStopTheLibrary meets peers each of which sends a message that
+// the library would panic on, or answer for ever.
+func TestMessagesThatStopTheLibrary(t *testing.T) {
+	t.Parallel()
+	w := p2ptest.NewWorld(t)
+	want := content(t, 2<<20)
+	torrent := p2ptest.MakeTorrent(t, want)
+	message := func(body ...byte) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+	}
+	info := func(dict string) []byte { return message(append([]byte{20, 1}, dict...)...) }
+	lengthOf := make([]byte, 49) // of hashes (BEP 52): a root, four numbers, no hash
+	bad := map[string][]byte{
+		"a block past its piece":      message(slices.Concat([]byte{7, 0, 0, 0, 0}, binary.BigEndian.AppendUint32(nil, uint32(torrent.PieceLength)-chunk+1), make([]byte, chunk))...),
+		"info data that nobody wants": info("d8:msg_typei1e5:piecei-1e10:total_sizei9ee"),
+		"info request below":          info("d8:msg_typei0e5:piecei-1ee"),
+		"info request beyond":         info("d8:msg_typei0e5:piecei9999999ee"),
+		"hash request":                message(append([]byte{21}, lengthOf[1:]...)...),
+		"hashes":                      message(append([]byte{22}, lengthOf[1:]...)...),
+		"all, then none":              slices.Concat(message(15), message(4, 0, 0, 0, 0)),
+		"info requests without end":   bytes.Repeat(info("d8:msg_typei0e5:piecei0ee"), 100),
+		"handshakes without end":      bytes.Repeat(message(append([]byte{20, 0}, "d1:md6:foobari9eee"...)...), 100),
+	}
+	ended := make(chan string, 1000)
+	i := 10
+	for name, bytes := range bad {
+		i++
+		go blurt(w.Listen(agent(i), torrent.InfoHash), "agent-"+strconv.Itoa(i), torrent.InfoHash, bytes, func() { ended <- name })
+	}
+	m := w.Join(agent(1), p2ptest.Options{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fetchAll(t, torrent, []*p2ptest.Machine{m})
+	}()
+	for left := len(bad); left > 0; { // each of them, while there is nobody else
+		select {
+		case name := <-ended:
+			if _, ok := bad[name]; ok {
+				delete(bad, name)
+				left--
+			}
+		case <-time.After(patience):
+			require.Empty(t, bad, "connections that are still open")
+		}
+	}
+	w.Join(node("node-1", "eu"), p2ptest.Options{}).Seed(t, torrent, want)
+	<-done
+	requirePayload(t, m, torrent, want)
+}
+
+// blurt greets like a peer that has everything, sends one thing, and tells when
+// the other side has closed the connection.
+func blurt(l net.Listener, id, infoHash string, what []byte, ended func()) {
+	hash, _ := hex.DecodeString(infoHash)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			if _, err := io.ReadFull(c, make([]byte, 68)); err != nil {
+				return
+			}
+			self := p2p.ClientID(id)
+			hello := append([]byte("\x13BitTorrent protocol"), 0, 0, 0, 0, 0, 16, 0, 4) // with extensions, fast too
+			hello = slices.Concat(hello, hash, self[:])
+			hello = append(hello, 0, 0, 0, 1, 14) // have all
+			if _, err := c.Write(append(hello, what...)); err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, c)
+			ended()
+		}()
+	}
 }
 
 // hang greets like a peer that has everything, and writes slow forever.

@@ -122,13 +122,23 @@ func (s *Swarm) onPeerClosed(c *torrent.PeerConn) {
 		if sh := s.share(t.InfoHash()); sh != nil {
 			sh.asks.remove(c, s.askBudget())
 			sh.stalls.forget(c.RemoteAddr.String())
+			sh.manners.forget(c)
 		}
 	}
 }
 
-// onExtensionMessage remembers who sent a part of the info dictionary last.
+// onExtensionMessage remembers who sent a part of the info dictionary last. It
+// spoils a message that the library must not have.
 func (s *Swarm) onExtensionMessage(e torrent.PeerConnReadExtensionMessageEvent) {
-	if sh := s.share(e.PeerConn.Torrent().InfoHash()); sh != nil && e.ExtensionNumber != pp.HandshakeExtendedID {
+	sh := s.share(e.PeerConn.Torrent().InfoHash())
+	if sh == nil { // every torrent of the library has a share as long as it is there
+		return
+	}
+	if !sh.manners.allowExtended(e.PeerConn, e.ExtensionNumber, e.Payload, sh.infoSize) {
+		clear(e.Payload)
+		return
+	}
+	if e.ExtensionNumber != pp.HandshakeExtendedID {
 		sh.infoFrom.Store(e.PeerConn.RemoteAddr.String())
 	}
 }

@@ -133,14 +133,23 @@ func (sh *share) planning() *plan.Offers {
 	return sh.plan
 }
 
-// onMessage passes on what agents have: on a node to the plan, on an agent to the
-// asks, which weigh it against their own.
+// onMessage refuses what the library must not have, and passes on what agents
+// have: on a node to the plan, on an agent to the asks, which weigh it against
+// their own.
 func (s *Swarm) onMessage(c *torrent.PeerConn, m *pp.Message) {
-	if m.Keepalive || !tells(m.Type) { // the type of a keep-alive says nothing
+	if m.Keepalive { // its type says nothing
 		return
 	}
 	sh := s.share(c.Torrent().InfoHash())
 	if sh == nil {
+		return
+	}
+	if !sh.manners.allow(c, m, sh.payload) {
+		s.log.Debug("message refused", keyInfoHash, sh.hex, "peer", c.RemoteAddr.String(), "type", m.Type.String())
+		m.Type = noSuchType
+		return
+	}
+	if !tells(m.Type) {
 		return
 	}
 	if !s.cfg.Self.Node {

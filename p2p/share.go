@@ -27,11 +27,12 @@ type share struct {
 
 	torrent atomic.Pointer[torrent.Torrent] // set once, soon after the share is visible
 
-	begun  []atomic.Bool // by piece: a block of it came
-	asks   asks
-	stalls stalls
-	planMu sync.Mutex   // a leaf
-	plan   *plan.Offers // nil until an agent asks a node
+	begun   []atomic.Bool // by piece: a block of it came
+	asks    asks
+	stalls  stalls
+	manners manners
+	planMu  sync.Mutex   // a leaf
+	plan    *plan.Offers // nil until an agent asks a node
 
 	// What follows needs Swarm.ops.
 	waiters  int           // calls of Fetch

@@ -260,6 +260,27 @@ func (s *Swarm) Complete() []string {
 	return found
 }
 
+// Unfinished returns the info hashes of payloads in the store that are neither
+// complete nor being fetched, and were last written before a time.
+func (s *Swarm) Unfinished(before time.Time) []string {
+	entries, err := os.ReadDir(s.cfg.Dir)
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, entry := range entries {
+		hash, err := parseHash(entry.Name())
+		if err != nil || s.share(hash) != nil {
+			continue
+		}
+		st, err := os.Stat(filepath.Join(s.cfg.Dir, entry.Name(), fileData))
+		if err == nil && st.ModTime().Before(before) {
+			found = append(found, entry.Name())
+		}
+	}
+	return found
+}
+
 // Open opens a complete payload to read. The caller closes it and verifies
 // what it reads: the store may have changed since the pieces were verified.
 func (s *Swarm) Open(infoHash string) (*os.File, error) {
