@@ -16,10 +16,10 @@ const clockEvery = time.Minute
 
 // clock is the machine's clock that never goes back below the time of an
 // earlier poll, across restarts: who sets the clock back cannot make expired
-// metadata, certificates or orders valid again. Only a poll raises the bound,
-// because certificates of a few days' life were valid then: a clock that leaps
-// ahead by accident gets no answer, and leaves no trace once it is set right. It
-// is safe for concurrent use.
+// metadata, certificates or orders valid again. Only a poll raises the bound, and
+// not above what the node that answered has for the time: a clock that leaps
+// ahead by accident leaves no trace once it is set right, and neither does a
+// node's. It is safe for concurrent use.
 type clock struct {
 	path string
 	wall func() time.Time
@@ -58,12 +58,18 @@ func (c *clock) now() time.Time {
 	return c.floor
 }
 
-// keep raises the lower bound after a poll that was answered. The file is a
-// minute behind at most.
-func (c *clock) keep() error {
-	now := c.now().UTC()
+// keep raises the lower bound after a poll that was answered, by a node that
+// said what time it is. The file is a minute behind at most.
+func (c *clock) keep(theirs time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := c.wall().UTC()
+	if theirs.Before(now) {
+		now = theirs.UTC()
+	}
+	if !now.After(c.floor) {
+		return nil
+	}
 	c.floor = now
 	if now.Sub(c.written) < clockEvery {
 		return nil

@@ -68,6 +68,8 @@ type executor struct {
 	osUpdates, allowReboot bool
 	readiness              func() *api.Readiness
 
+	stopping <-chan struct{} // of the command that is under way: the agent stops
+
 	patience, lagPatience time.Duration
 	retryBase             time.Duration
 
@@ -135,9 +137,10 @@ func (e *executor) execute(ctx context.Context, en *entry) error {
 		}
 		return err
 	}
+	e.stopping = ctx.Done()
 	log.Info("command started", "resumed", resumed)
 	err := e.perform(work, log, en)
-	if errors.Is(err, install.ErrRestart) {
+	if errors.Is(err, install.ErrRestart) || errors.Is(err, errNotJournalled) {
 		done()
 		return err // the journal has the command, and the next start goes on with it
 	}

@@ -11,6 +11,7 @@ import (
 
 	"redflag/agent/install"
 	"redflag/api"
+	"redflag/p2p"
 	"redflag/telemetry"
 	"redflag/trust"
 )
@@ -202,8 +203,13 @@ func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) er
 		Save: func(p *install.Progress) error {
 			progress := *p
 			en.Install = &progress
-			return e.journal.note(en)
+			err := e.journal.note(en)
+			if err != nil && progress.Begun() {
+				err = fmt.Errorf("%w: %w", errNotJournalled, err)
+			}
+			return err
 		},
+		Stop: e.stopping,
 		Watch: func(s install.Stage) {
 			log.Debug("install goes on", "stage", string(s))
 			e.phase(phaseOf(s))
@@ -211,18 +217,27 @@ func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) er
 		Begin: func() error { return e.pointOfNoReturn(ctx) },
 	}
 	err := e.engine.Run(ctx, job)
-	if errors.Is(err, install.ErrRestart) || (err != nil && ctx.Err() != nil) {
+	if errors.Is(err, install.ErrRestart) || errors.Is(err, errNotJournalled) || (err != nil && ctx.Err() != nil) {
 		return err
 	}
-	if c := classOf(err); err != nil && (c == api.ErrorVerify || c == api.ErrorDisk) {
+	if err != nil && (classOf(err) == api.ErrorVerify || errors.Is(err, p2p.ErrDisk)) {
 		// A payload that is not what was signed must not be served to others.
 		if err := errors.Join(e.payloads.remove(r.InfoHash), e.contents.remove(&r)); err != nil {
 			log.Warn("payload not removed", telemetry.KeyError, err)
 		}
 	}
-	e.tidy(log, r.Name)
+	if err != nil && classOf(err) == api.ErrorDisk {
+		e.tidy(log, r.Name, r.InfoHash) // what was fetched is there for the next try
+	} else {
+		e.tidy(log, r.Name)
+	}
 	return err
 }
+
+// errNotJournalled says that an install which has begun could not note how far
+// it is. It goes on from the last note with the agent's next start: nobody may
+// take it for ended meanwhile.
+var errNotJournalled = errors.New("the journal cannot be written in the middle of an install")
 
 // phaseOf says in an operator's words what a stage does.
 func phaseOf(s install.Stage) api.Phase {
@@ -244,15 +259,15 @@ func recordOf(t trust.Target) install.Record {
 	}
 }
 
-// tidy removes versions and payloads that nothing needs any more. The install
-// has succeeded whether or not that works.
-func (e *executor) tidy(log hclog.Logger, name string) {
+// tidy removes versions and payloads that nothing needs any more, except those
+// to keep, by info hash. The install has succeeded whether or not that works.
+func (e *executor) tidy(log hclog.Logger, name string, keepToo ...string) {
 	if err := e.versions.Prune(name); err != nil {
 		log.Warn("old versions not removed", telemetry.KeyError, err)
 	}
 	keep, err := e.versions.Payloads()
 	if err == nil {
-		err = errors.Join(e.payloads.retain(keep), e.contents.retain())
+		err = errors.Join(e.payloads.retain(append(keep, keepToo...)), e.contents.retain())
 	}
 	if err != nil {
 		log.Warn("old payloads not removed", telemetry.KeyError, err)

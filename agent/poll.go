@@ -202,9 +202,7 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 		return err
 	}
 	p.trust.told(len(req.Incidents))
-	if err := p.absorbTrust(resp); err != nil {
-		return err
-	}
+	p.absorbTrust(resp)
 	took, err := p.journal.accept(onMyClock(p.trust.orders(resp.Commands), resp.Now, time.Now()))
 	if err != nil {
 		return err
@@ -282,7 +280,7 @@ func onMyClock(cmds []api.Command, theirs, mine time.Time) []api.Command {
 
 // absorbTrust takes over what has changed in the cluster's trust, and reconnects
 // with a new certificate: nodes see the old one until then.
-func (p *poller) absorbTrust(resp *api.PollResponse) error {
+func (p *poller) absorbTrust(resp *api.PollResponse) {
 	reconnect, err := p.trust.learn(resp.Trust)
 	if err != nil {
 		p.log.Error("the cluster's trust was not taken over", telemetry.KeyError, err)
@@ -291,5 +289,7 @@ func (p *poller) absorbTrust(resp *api.PollResponse) error {
 	if reconnect {
 		p.mesh.close()
 	}
-	return p.trust.clock.keep()
+	if err := p.trust.clock.keep(resp.Now); err != nil {
+		p.log.Warn("time of the poll not kept", telemetry.KeyError, err) // a full disk is no reason to take no orders
+	}
 }

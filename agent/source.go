@@ -30,6 +30,8 @@ var _ p2p.Source = (*source)(nil)
 
 func newSource(nodes *nodeList, conf func() *tls.Config, limits *limits) *source {
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout) // the transport's has no end, and one connection is all there may be
+		defer cancel()
 		raw, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err

@@ -138,6 +138,10 @@ func (s *swarm) remove(infoHash string) error {
 	return sw.Remove(infoHash)
 }
 
+// unfinishedFor is how long a part of a payload stays that nobody goes on to
+// fetch: a command that failed may be repeated.
+const unfinishedFor = 24 * time.Hour
+
 func (s *swarm) retain(keep []string) error {
 	s.mu.Lock()
 	sw := s.opened
@@ -146,7 +150,7 @@ func (s *swarm) retain(keep []string) error {
 		return nil
 	}
 	var errs []error
-	for _, hash := range sw.Complete() {
+	for _, hash := range append(sw.Complete(), sw.Unfinished(time.Now().Add(-unfinishedFor))...) {
 		if !slices.Contains(keep, hash) {
 			errs = append(errs, sw.Remove(hash))
 		}

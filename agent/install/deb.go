@@ -70,7 +70,7 @@ func (d *debInstaller) adopt(ctx context.Context, job *Job, pkg string) error {
 	}
 	defer src.Close()
 	old := Record{
-		Name: job.New.Name, Version: "before-" + job.New.Version, FileName: "package.deb",
+		Name: job.New.Name, Version: adoptedVersion(job.New.Version), FileName: "package.deb",
 		Install: &api.Install{Type: api.InstallDeb},
 	}
 	err = d.store.Put(&old, func(dir string) error {
@@ -82,6 +82,10 @@ func (d *debInstaller) adopt(ctx context.Context, job *Job, pkg string) error {
 	job.Old, job.New.Previous = &old, old.Version
 	return d.store.note(job.New)
 }
+
+// adoptedVersion is what a package is called that was not signed here. It is
+// older than every release: after a way back to it, any of them may follow.
+func adoptedVersion(next string) string { return "0.0.0-before." + next }
 
 func (d *debInstaller) apply(ctx context.Context, job *Job) (Restart, error) {
 	if err := d.install(ctx, job, job.New); err != nil {

@@ -78,6 +78,9 @@ type Job struct {
 	// Begin is called before the new version takes over, and again after a
 	// restart. An error stops an install that has not gone so far; it may be nil.
 	Begin func() error
+	// Stop is closed when the agent stops, which holds the job also where the
+	// context of Run has ended for another reason; it may be nil.
+	Stop <-chan struct{}
 	// Watch is told of each stage; it may be nil.
 	Watch func(Stage)
 	Log   hclog.Logger

@@ -92,6 +92,10 @@ func (e *Engine) reboot(ctx context.Context, how installer, job *Job) error {
 		return e.rebooted(job, next)
 	}
 	boot, err := e.Host.BootID()
+	if err != nil && returning { // the way back has no way back
+		job.Stuck = clip(err.Error())
+		return e.to(job, StageFailing)
+	}
 	if err != nil {
 		return e.back(job, err)
 	}
@@ -110,6 +114,14 @@ func (e *Engine) reboot(ctx context.Context, how installer, job *Job) error {
 		job.Log.Warn("reboot failed", telemetry.KeyError, err)
 	}
 	job.resumed = true
+	if returning { // a deadline that has passed is why it goes back, and does not end that
+		select {
+		case <-job.Stop:
+			return context.Canceled
+		case <-time.After(e.Host.GoesDownWithin()):
+			return nil
+		}
+	}
 	select {
 	case <-ctx.Done():
 		if held(ctx) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"redflag/durable"
+	"redflag/trust"
 )
 
 func testStore(t *testing.T, dir string) *Store {
@@ -173,4 +174,14 @@ func TestStoreKeepsVersionsWithinItsBudget(t *testing.T) {
 	require.Equal(t, []string{"2.0", "3.0", "4.0"}, versions(2, 0))
 	require.Equal(t, []string{"1.0", "2.0", "3.0", "4.0"}, versions(9, 1<<20))
 	require.Equal(t, []string{"3.0", "4.0"}, versions(9, 1), "the budget ends the rest")
+}
+
+// What was there before the first package of ours can be gone back to, and any
+// version may follow.
+func TestAdoptedVersionIsOlderThanAll(t *testing.T) {
+	for _, next := range []string{"2.1", "v1.4", "1.5.0-rc.1+abc", "0.0.1"} {
+		order, err := trust.CompareVersions(next, adoptedVersion(next))
+		require.NoError(t, err, next)
+		require.Equal(t, 1, order, next)
+	}
 }
