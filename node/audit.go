@@ -170,20 +170,38 @@ func (n *Node) writeAudit(ctx context.Context) error {
 			return nil
 		case <-time.After(confirmEvery):
 		}
-		records, dropped := n.auditQueue.take()
-		if dropped > 0 {
-			records = append(records, api.AuditRecord{Who: "node " + n.cfg.ID, Action: "audit events dropped", Detail: strconv.Itoa(dropped), Node: n.cfg.ID})
-		}
-		if len(records) == 0 {
-			continue
-		}
-		if err := n.audit(ctx, records...); err != nil && ctx.Err() == nil {
+		if _, err := n.writeAuditBatch(ctx); err != nil && ctx.Err() == nil {
 			n.log.Warn("audit events wait", telemetry.KeyError, err)
-			for _, r := range records {
-				n.auditQueue.put(r)
-			}
 		}
 	}
+}
+
+// flushAudit replicates what is still queued when nobody makes events any more.
+func (n *Node) flushAudit(ctx context.Context) error {
+	for {
+		if more, err := n.writeAuditBatch(ctx); !more || err != nil {
+			return err
+		}
+	}
+}
+
+// writeAuditBatch replicates a part of the queue, and reports whether there was
+// one. What finds no leader is queued again.
+func (n *Node) writeAuditBatch(ctx context.Context) (bool, error) {
+	records, dropped := n.auditQueue.take()
+	if dropped > 0 {
+		records = append(records, api.AuditRecord{Who: "node " + n.cfg.ID, Action: "audit events dropped", Detail: strconv.Itoa(dropped), Node: n.cfg.ID})
+	}
+	if len(records) == 0 {
+		return false, nil
+	}
+	err := n.audit(ctx, records...)
+	if err != nil {
+		for _, r := range records {
+			n.auditQueue.put(r)
+		}
+	}
+	return true, err
 }
 
 func (n *Node) listAudit(r *http.Request) (any, error) {

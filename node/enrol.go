@@ -62,6 +62,10 @@ func (n *Node) enrolAgent(r *http.Request) (any, error) {
 	if err := n.checkToken(r.Context(), api.TokenAgent, req.TokenID, secret); err != nil {
 		return nil, err
 	}
+	if have, ok := n.state().Agent(req.AgentID); ok && have.Region != req.Region { // its certificate would not be renewed
+		return nil, api.Errorf(api.CodeConflict, "agent %s is of region %s", req.AgentID, have.Region).
+			WithHint("enrol it with --region %s, or under another id", have.Region)
+	}
 	res, err := n.propose(r.Context(), state.TypeEnrolAgent, state.EnrolAgent{
 		Agent:   api.Agent{ID: req.AgentID, Region: req.Region, Labels: req.Labels, KeyID: keyID, Machine: req.Machine},
 		TokenID: req.TokenID, TokenSecretHash: secret,
@@ -69,14 +73,14 @@ func (n *Node) enrolAgent(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, cluster, err := n.certify(req.CSR, pki.RoleAgent, req.AgentID, req.Region)
+	enrolled, _ := n.state().Agent(req.AgentID)
+	cert, cluster, err := n.certify(req.CSR, pki.RoleAgent, req.AgentID, enrolled.Region)
 	if err != nil {
 		return nil, err
 	}
 	n.auditLater(r, "agent "+req.AgentID, "enrolled", req.AgentID, "token "+req.TokenID)
 	root, _ := n.state().TrustFile("1.root.json")
 	telemetry.For(r.Context(), n.log).Info("agent enrolled", telemetry.KeyAgent, req.AgentID, telemetry.KeyRegion, req.Region, "index", res.Index)
-	enrolled, _ := n.state().Agent(req.AgentID)
 	return api.EnrolAgentResponse{
 		Labels: enrolled.Labels, ClusterID: cluster.ID, Certificate: cert, Authorities: cluster.Authorities,
 		Root: root, Nodes: n.nodesFor(req.Region),

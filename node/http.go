@@ -100,6 +100,8 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 			rc := http.NewResponseController(w)
 			_ = rc.SetReadDeadline(start.Add(bodyTimeout))
 			_ = rc.SetWriteDeadline(start.Add(answerTimeout))
+		} else {
+			r.Body = &steady{r.Body, http.NewResponseController(w)}
 		}
 		out, err := h(r.WithContext(ctx))
 		status := http.StatusOK
@@ -126,6 +128,21 @@ func (n *Node) serve(limit int64, h handler) http.Handler {
 		}
 		log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", status, "ms", time.Since(start).Milliseconds())
 	})
+}
+
+// steady is a body of any length that must not stand still for bodyTimeout.
+type steady struct {
+	io.ReadCloser
+	rc *http.ResponseController
+}
+
+func (b *steady) Read(p []byte) (int, error) {
+	_ = b.rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	k, err := b.ReadCloser.Read(p)
+	if err != nil { // what is left to do with it takes as long as it takes
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+	return k, err
 }
 
 // bounded gives a handler that reads no body the same patience with its caller.

@@ -65,19 +65,19 @@ func (n *Node) followCA(cluster state.Cluster) error {
 		if err := n.creds.Renew(cert, cluster.Authorities); err != nil {
 			return err
 		}
-		if err := n.creds.SaveIssuer(cluster.SealedCAKey); err != nil {
-			return err
-		}
 		n.log.Info("own certificate renewed", "issuer", infos[0].ID, "until", n.creds.Expires().UTC().Format(time.RFC3339))
 	}
 	if !bytes.Equal(n.creds.Authorities(), cluster.Authorities) {
 		if err := n.creds.Renew(nil, cluster.Authorities); err != nil {
 			return err
 		}
+		n.log.Info("CA bundle changed", "authorities", len(infos), "stage", string(cluster.CAStage))
+	}
+	if !bytes.Equal(n.savedIssuer, cluster.SealedCAKey) {
 		if err := n.creds.SaveIssuer(cluster.SealedCAKey); err != nil {
 			return err
 		}
-		n.log.Info("CA bundle changed", "authorities", len(infos), "stage", string(cluster.CAStage))
+		n.savedIssuer = cluster.SealedCAKey
 	}
 	node, _ := n.state().Node(n.cfg.ID)
 	n.confirm(state.Confirmation{Version: node.Confirmed, Issuer: node.Issuer},
@@ -85,16 +85,18 @@ func (n *Node) followCA(cluster state.Cluster) error {
 	return nil
 }
 
-// reviveIdentity renews a certificate that ran out while the node was off, from
-// the sealed key that it keeps: with every node off for that long, none could
-// reach the others to learn anything.
+// reviveIdentity renews a certificate that ran out while the node was off, or that
+// a clock which ran ahead has begun in the future, from the sealed key that the
+// node keeps: with every node off for that long, none could reach the others to
+// learn anything.
 func (n *Node) reviveIdentity() error {
-	if time.Now().Before(n.creds.Expires()) {
+	if now := time.Now(); now.After(n.creds.Begins()) && now.Before(n.creds.Expires()) {
 		return nil
 	}
 	sealed, err := n.creds.SavedIssuer()
 	if errors.Is(err, fs.ErrNotExist) {
-		return api.Errorf(api.CodeUnauthenticated, "this node's certificate ended on %s", n.creds.Expires().UTC().Format(time.RFC3339)).
+		return api.Errorf(api.CodeUnauthenticated, "this node's certificate holds from %s to %s",
+			n.creds.Begins().UTC().Format(time.RFC3339), n.creds.Expires().UTC().Format(time.RFC3339)).
 			WithHint("let it join again: --join HOST:PORT --token TOKEN with an empty --data-dir")
 	}
 	if err != nil {
@@ -116,7 +118,7 @@ func (n *Node) reviveIdentity() error {
 	if err != nil {
 		return err
 	}
-	n.log.Info("own certificate had ended and is renewed")
+	n.log.Info("own certificate did not hold and is renewed")
 	return n.creds.Renew(cert, nil)
 }
 

@@ -30,21 +30,23 @@ type logs struct {
 	spool *telemetry.Spool // nil when the log stays where the logger writes it
 }
 
-// openLogs opens the store. One that cannot be read is put aside: a node must
+// openLogs opens the store. One that is damaged is put aside: a node must
 // serve without its log.
 func (n *Node) openLogs(ctx context.Context) (err error) {
 	if err := os.MkdirAll(n.path("logs"), 0o700); err != nil {
 		return fmt.Errorf("make log folder: %w", err)
 	}
 	path := n.path("logs", "lines.db")
-	if n.logs.store, err = logstore.Open(ctx, path); err != nil {
-		n.log.Error("log store damaged, a new one is begun", telemetry.KeyError, err)
+	if n.logs.store, err = logstore.Open(ctx, path); errors.Is(err, logstore.ErrDamaged) {
+		aside := n.path("logs", "damaged-"+time.Now().UTC().Format("20060102T150405")+".db")
+		n.log.Error("log store damaged, a new one is begun", telemetry.KeyError, err, "kept_as", aside)
 		for _, suffix := range []string{"", "-wal", "-shm"} {
-			_ = os.Rename(path+suffix, path+suffix+".damaged")
+			_ = os.Rename(path+suffix, aside+suffix)
 		}
-		if n.logs.store, err = logstore.Open(ctx, path); err != nil {
-			return err
-		}
+		n.logs.store, err = logstore.Open(ctx, path)
+	}
+	if err != nil {
+		return err
 	}
 	if n.cfg.LogOutput == nil {
 		return nil
@@ -129,7 +131,7 @@ func (n *Node) takeLogs(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.CodeDenied, "agent %s may not write the log of %s", id.ID, r.PathValue("id"))
 	}
 	q := r.URL.Query()
-	first, err1 := strconv.ParseUint(q.Get("first"), 10, 63)
+	first, err1 := strconv.ParseUint(q.Get("first"), 10, 62) // the numbers of all lines fit into what the store has for them
 	count, err2 := strconv.Atoi(q.Get("count"))
 	if err1 != nil || err2 != nil || first == 0 || !api.ValidID(q.Get("spool")) {
 		return nil, api.Errorf(api.CodeInvalid, "a log batch names its spool, its first line and how many there are")

@@ -102,6 +102,12 @@ func (n *Node) discardHalfBirth() error {
 
 // found makes the keys of a new cluster and this node's own identity.
 func (n *Node) found() (*birth, error) {
+	// A node whose identity is gone still has its cluster's state, which the next
+	// start would take for a founding that never ended.
+	if entries, err := os.ReadDir(n.path("cluster")); err == nil && len(entries) > 0 {
+		return nil, api.Errorf(api.CodeConflict, "%s holds the state of a cluster, and in %s is no certificate with its key", n.path("cluster"), n.path("identity")).
+			WithHint("put back cert.pem, ca.pem and key.pem from a backup, or join the cluster with an empty --data-dir; to found a new one, move the folder away")
+	}
 	if err := durable.WriteFile(n.birthMark(), nil, 0o600); err != nil {
 		return nil, err
 	}

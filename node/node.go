@@ -49,7 +49,9 @@ type Node struct {
 
 	creds      *pki.Credentials
 	sealingKey []byte
-	sealer     *pki.Sealer
+	// savedIssuer is the sealed key of the CA that is on disk; keepIdentity's.
+	savedIssuer []byte
+	sealer      *pki.Sealer
 
 	mesh     *mesh
 	meshHTTP *http.Client
@@ -352,7 +354,9 @@ func (n *Node) runParts(ctx context.Context, apiLn net.Listener) error {
 			return fmt.Errorf("the replicated state is broken: %w", err)
 		}
 	})
-	return g.Wait()
+	err := g.Wait()
+	n.closing(ctx, "audit", n.flushAudit) // of the last requests
+	return err
 }
 
 func (n *Node) serveAPI(ctx context.Context, ln net.Listener) error {
@@ -371,7 +375,7 @@ func (n *Node) serveAPI(ctx context.Context, ln net.Listener) error {
 
 func (n *Node) serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, watch func(net.Conn, http.ConnState)) error {
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: bodyTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    n.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ConnContext: withWire, ConnState: watch,
@@ -408,8 +412,20 @@ func (n *Node) keepGossiping(ctx context.Context) error {
 		if len(missing) == 0 {
 			continue
 		}
-		if _, err := n.gossip.Join(missing); err != nil { //nolint:contextcheck // gossip dials within bounds of its own
-			n.log.Debug("gossip join failed", telemetry.KeyError, err)
+		// memberlist takes no context, and waits 10 s for each address that is
+		// silent: a leader that stops must not, for until then it keeps the lead.
+		joined := make(chan error, 1)
+		go func() {
+			_, err := n.gossip.Join(missing)
+			joined <- err
+		}()
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-joined:
+			if err != nil {
+				n.log.Debug("gossip join failed", telemetry.KeyError, err)
+			}
 		}
 	}
 }

@@ -379,3 +379,42 @@ func TestConfigSaysWhatToDo(t *testing.T) {
 		require.ErrorContains(t, cfg.Validate(), want)
 	}
 }
+
+// A node whose identity is lost does not found a cluster over the state that it
+// has, and a further start does not take that for a founding that never ended.
+func TestLostIdentityIsNoFounding(t *testing.T) {
+	r := start(t)
+	dir := r.node.cfg.DataDir
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, "identity", "issuer.sealed")); return err == nil },
+		10*time.Second, 10*time.Millisecond, "a young node can renew its certificate too")
+	r.stop()
+	key := filepath.Join(dir, "identity", pki.KeyFile)
+	saved, err := os.ReadFile(key)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(key))
+	for range 2 {
+		n, err := New(r.node.cfg)
+		require.NoError(t, err)
+		require.ErrorContains(t, n.Run(t.Context()), "holds the state of a cluster")
+	}
+	require.NoError(t, os.WriteFile(key, saved, 0o600))
+	run(t, r.node.cfg)
+}
+
+// An agent has one region: a certificate for another could not be renewed.
+func TestEnrolmentKeepsTheRegion(t *testing.T) {
+	r := start(t)
+	token := r.token(api.CreateTokenRequest{Kind: api.TokenAgent, Seats: 3, TTL: api.Duration(time.Hour)})
+	_, err := r.enrol("a1", token)
+	require.NoError(t, err)
+	require.NoError(t, r.operator.Do(t.Context(), http.MethodPost, "/v1/agents/a1/revoke", nil, nil))
+	key, err := pki.LoadOrCreateKey(filepath.Join(t.TempDir(), pki.KeyFile))
+	require.NoError(t, err)
+	csr, err := pki.NewCSR(key)
+	require.NoError(t, err)
+	req := api.EnrolAgentRequest{TokenID: token.Token.ID, Secret: token.Secret, AgentID: "a1", Region: "us", CSR: csr}
+	err = r.stranger().Do(t.Context(), http.MethodPost, "/v1/enrol/agent", req, nil)
+	require.Equal(t, api.CodeConflict, api.CodeOf(err), "%v", err)
+	req.Region = "eu"
+	require.NoError(t, r.stranger().Do(t.Context(), http.MethodPost, "/v1/enrol/agent", req, nil))
+}

@@ -59,16 +59,18 @@ func newPayloads(n *Node) *payloads {
 
 // wanted reports whether an artifact has this info hash.
 func (p *payloads) wanted(infoHash string) bool {
-	p.mu.Lock()
-	_, ok := p.known[infoHash]
-	p.mu.Unlock()
-	if ok {
+	if p.knows(infoHash) {
 		return true
 	}
 	p.refresh()
+	return p.knows(infoHash)
+}
+
+// knows is wanted by what this node has looked up already.
+func (p *payloads) knows(infoHash string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok = p.known[infoHash]
+	_, ok := p.known[infoHash]
 	return ok
 }
 

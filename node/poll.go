@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"redflag/api"
@@ -62,13 +63,13 @@ func (n *Node) poll(r *http.Request) (any, error) {
 		AgentID: id.ID, Node: n.cfg.ID, LastPoll: time.Now().UTC(), Activity: req.Activity,
 		Version: req.AgentVersion, Installed: req.Installed, Progress: req.Progress, Readiness: req.Readiness, Machine: req.Machine,
 	}
-	defer func() { n.presence.put(seen) }()
-	n.swarms.take(id, req.Swarms, seen.LastPoll)
 	resp := api.PollResponse{Nodes: n.nodesFor(id.Region), Now: seen.LastPoll}
 	self, confirmed, _ := n.state().Member(id.ID)
 	if err := n.tellTrust(r, &self, confirmed, &req, &resp); err != nil {
-		return nil, err
+		return nil, err // a copy of an agent's disk is not seen in its place
 	}
+	defer func() { n.presence.put(seen) }()
+	n.swarms.take(id, slices.DeleteFunc(req.Swarms, func(m api.SwarmMember) bool { return !n.payloads.knows(m.InfoHash) }), seen.LastPoll)
 	if err := n.takeReports(ctx, id.ID, req.Reports, &resp); err != nil {
 		return nil, err
 	}
@@ -119,7 +120,8 @@ func checkPoll(agentID string, req *api.PollRequest) error {
 		}
 	}
 	for _, s := range req.Swarms {
-		if len(s.Sources) > api.MaxSources || !validInfoHash(s.InfoHash) {
+		tooLong := func(s api.SwarmSource) bool { return len(s.ID) > maxReadinessText }
+		if len(s.Sources) > api.MaxSources || slices.ContainsFunc(s.Sources, tooLong) || !validInfoHash(s.InfoHash) {
 			return api.Errorf(api.CodeInvalid, "the account of a swarm is not valid")
 		}
 	}

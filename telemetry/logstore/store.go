@@ -11,7 +11,8 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver; it needs no C
+	"modernc.org/sqlite" // the driver; it needs no C
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"redflag/api"
 )
@@ -64,7 +65,11 @@ type request struct {
 	answer chan error
 }
 
-// Open opens the store in a file, which it creates if need be.
+// ErrDamaged says that a file is not a store, or is one no more.
+var ErrDamaged = errors.New("log store is damaged")
+
+// Open opens the store in a file, which it creates if need be. It returns an
+// ErrDamaged error for a file that no repeat would open.
 func Open(ctx context.Context, path string) (*Store, error) {
 	// A writer takes the lock when it begins: one that read first and finds that
 	// another has written meanwhile would fail, however patient it is.
@@ -75,6 +80,11 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	db.SetMaxOpenConns(4)
 	if _, err := db.ExecContext(ctx, schema); err != nil {
+		if broken := (*sqlite.Error)(nil); errors.As(err, &broken) {
+			if code := broken.Code() & 0xff; code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB {
+				err = fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+		}
 		return nil, errors.Join(fmt.Errorf("open log store: %w", err), db.Close())
 	}
 	s := &Store{db: db, queue: make(chan request, queueLength), done: make(chan struct{})}

@@ -1,9 +1,11 @@
 package logstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -136,3 +138,15 @@ func FuzzUnpackLines(f *testing.F) {
 }
 
 func jsonValid(s string) bool { return json.Valid([]byte(s)) }
+
+func TestDamageIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs.db")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("no store "), 1000), 0o600))
+	_, err := Open(t.Context(), path)
+	require.ErrorIs(t, err, ErrDamaged)
+	stopping, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Open(stopping, filepath.Join(t.TempDir(), "logs.db"))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, ErrDamaged, "a healthy one stays where it is")
+}
