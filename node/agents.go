@@ -65,7 +65,7 @@ type presenceQuery struct {
 // presenceHere answers from this node's own soft state.
 func (n *Node) presenceHere(q presenceQuery) map[string]*api.Presence {
 	if q.Rollout == "" {
-		return n.presence.get(slices.Concat([]string{}, q.Agents))
+		return n.presence.get(append([]string{}, q.Agents...)) // nil would be all
 	}
 	all := n.presence.get(nil)
 	for id, p := range all {
@@ -92,6 +92,9 @@ func (n *Node) meshPresence(r *http.Request) (any, error) {
 // presenceEverywhere asks every living node at once; a silent one is left out.
 func (n *Node) presenceEverywhere(ctx context.Context, q presenceQuery) map[string]*api.Presence {
 	merged := n.presenceHere(q)
+	if q.Rollout == "" && len(q.Agents) == 0 {
+		return merged
+	}
 	var mu sync.Mutex
 	n.eachOther(ctx, func(ctx context.Context, m gossip.Member) {
 		var theirs map[string]*api.Presence

@@ -34,6 +34,7 @@ func (n *Node) data(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.auditLater(r, operator(r), r.Pattern, r.URL.Path, fmt.Sprintf("%s %s, %d bytes", a.Name, a.Version, a.Length))
 	return stream{
 		name: a.Name + "-" + a.Version, size: a.Length, close: f.Close,
 		write: func(w io.Writer) error { _, err := io.CopyN(w, f, a.Length); return err },

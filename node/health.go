@@ -157,33 +157,48 @@ func (n *Node) health() api.Health {
 	free, total, _ := diskSpace(n.cfg.DataDir)
 	cluster, _ := n.state().Cluster()
 	h := api.Health{
-		Status: api.StatusOK, Checks: checks, Serving: true,
-		Node: n.cfg.ID, Region: n.cfg.Region, ClusterID: cluster.ID, Version: n.cfg.Version,
+		Checks: checks,
+		Node:   n.cfg.ID, Region: n.cfg.Region, ClusterID: cluster.ID, Version: n.cfg.Version,
 		StartedAt: n.startedAt, RaftState: st.State, Term: st.Term, Leader: st.LeaderID,
 		CommitIndex: st.CommitIndex, AppliedIndex: st.AppliedIndex, Voters: len(st.Voters),
 		Peers: n.nodes(), DiskFree: free, DiskTotal: total, Seeding: n.swarm.Complete(), WANBytes: n.payloads.wanBytes(),
 		Expiries: n.expiriesOf(),
 	}
+	h.Status, h.Serving = verdict(checks)
+	return h
+}
+
+// verdict is what checks come to together.
+func verdict(checks []api.Check) (status api.Status, serving bool) {
+	status, serving = api.StatusOK, true
 	for _, c := range checks {
-		h.Status = h.Status.Worse(c.Status)
+		status = status.Worse(c.Status)
 		if c.Status == api.StatusCritical && servingCheck(c.Name) {
-			h.Serving = false
+			serving = false
 		}
 	}
-	return h
+	return status, serving
 }
 
 func servingCheck(name string) bool {
 	return slices.ContainsFunc(healthChecks, func(c healthCheck) bool { return c.name == name && c.serving })
 }
 
+// publicHealth tells anybody, and so from the last round of checks: strangers
+// must not be able to make work.
 func (n *Node) publicHealth(*http.Request) (any, error) {
-	h := n.health()
-	if !h.Serving {
+	n.monitor.mu.Lock()
+	checks := n.monitor.checks
+	n.monitor.mu.Unlock()
+	if checks == nil {
+		checks = n.runChecks()
+	}
+	status, serving := verdict(checks)
+	if !serving {
 		return nil, api.Errorf(api.CodeUnavailable, "node %s is not able to serve", n.cfg.ID).
 			WithHint("redflag health tells operators why")
 	}
-	return api.PublicHealth{Status: h.Status, Version: n.cfg.Version}, nil
+	return api.PublicHealth{Status: status, Version: n.cfg.Version}, nil
 }
 
 // ownHealth tells a load balancer whether to send callers here, and an

@@ -165,8 +165,10 @@ func (n *Node) fromArchive(ctx context.Context, id string) (api.Command, bool) {
 		if len(found) > 0 {
 			return found[0], true
 		}
-		if q.Before, _, err = archiveCursor(next); err != nil {
+		before, _, err := archiveCursor(next)
+		if err != nil || before == q.Before || ctx.Err() != nil {
 			return api.Command{}, false
 		}
+		q.Before = before
 	}
 }

@@ -213,7 +213,7 @@ func (n *Node) assign(ctx context.Context, t api.PoolTask, region string, tried 
 
 // mindPool gives the tasks of silent agents to others, while this node leads.
 func (n *Node) mindPool(ctx context.Context) {
-	since := time.Now()
+	heard := poolHearing{since: time.Now(), of: map[string]heardAgent{}}
 	ticker := time.NewTicker(poolEvery)
 	defer ticker.Stop()
 	for {
@@ -222,24 +222,63 @@ func (n *Node) mindPool(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		n.failOver(ctx, since)
+		n.failOver(ctx, &heard)
 	}
+}
+
+// poolHearing is when a leader heard of the agents that have tasks, by its own
+// clock: those of other nodes may be wrong. It outlasts a node that does not
+// answer once, or forgets whom it has seen because it starts anew.
+type poolHearing struct {
+	since time.Time // it leads
+	of    map[string]heardAgent
+}
+
+type heardAgent struct {
+	poll time.Time // as its node says
+	at   time.Time // when that was new
+}
+
+// note takes what nodes say of agents, and forgets all others.
+func (h *poolHearing) note(agents []string, seen map[string]*api.Presence, now time.Time) {
+	next := map[string]heardAgent{}
+	for _, id := range agents {
+		known := h.of[id]
+		if p := seen[id]; p != nil && p.LastPoll.After(known.poll) {
+			known = heardAgent{p.LastPoll, now}
+		}
+		next[id] = known
+	}
+	h.of = next
+}
+
+// last is when an agent was heard of.
+func (h *poolHearing) last(agent string) time.Time {
+	if at := h.of[agent].at; at.After(h.since) {
+		return at
+	}
+	return h.since
 }
 
 // failOver looks at every open task once. The next agent gets the task before
 // it is taken from the silent one: a leader that dies in between leaves both,
 // and the next leader withdraws the first.
-func (n *Node) failOver(ctx context.Context, since time.Time) {
+func (n *Node) failOver(ctx context.Context, hearing *poolHearing) {
 	lease := n.state().Settings().Duration(api.SettingPoolLease)
-	for _, t := range n.poolTasks() {
+	tasks := n.poolTasks()
+	var busy []string
+	for _, t := range tasks {
+		if !t.State.Ended() {
+			busy = append(busy, t.Agent)
+		}
+	}
+	hearing.note(busy, n.presenceEverywhere(ctx, presenceQuery{Agents: busy}), time.Now())
+	for _, t := range tasks {
 		tried := n.withdrawn(ctx, t)
 		if t.State.Ended() || t.Attempts >= maxPoolAttempts {
 			continue
 		}
-		heard := since
-		if p := n.presenceEverywhere(ctx, presenceQuery{Agents: []string{t.Agent}})[t.Agent]; p != nil && p.LastPoll.After(heard) {
-			heard = p.LastPoll
-		}
+		heard := hearing.last(t.Agent)
 		if r, ok := n.state().Rollout(t.Rollout); ok && r.CreatedAt.After(heard) {
 			heard = r.CreatedAt
 		}

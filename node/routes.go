@@ -91,7 +91,6 @@ func (n *Node) apiRoutes() http.Handler {
 	operators("POST /v1/pool/tasks", n.createPoolTask)
 	operators("GET /v1/artifacts", n.listArtifacts)
 	operators("GET /v1/artifacts/{name}/{version}/torrent", n.torrent)
-	operators("GET /v1/swarm/{hash}/data", n.data)
 	operators("POST /v1/artifacts", n.publish)
 	operators("GET /v1/rollouts", n.listRollouts)
 	operators("POST /v1/rollouts", n.createRollout)
@@ -134,6 +133,7 @@ func (n *Node) apiRoutes() http.Handler {
 
 	// The whole state is for admins even to look at.
 	mux.Handle("GET /v1/payloads/{sha256}", n.serve(maxSmallBody, n.asRole(api.OperatorRuns, n.downloadPayload)))
+	mux.Handle("GET /v1/swarm/{hash}/data", n.serve(maxSmallBody, n.asRole(api.OperatorRuns, n.data)))
 	mux.Handle("GET /v1/snapshot", n.serve(maxSmallBody, n.asRole(api.OperatorAdmin, n.saveSnapshot)))
 
 	// A browser logs in with a token once and then has a session.

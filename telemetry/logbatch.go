@@ -27,8 +27,12 @@ func PackLines(lines []byte) ([]byte, error) {
 	return enc.EncodeAll(lines, nil), nil
 }
 
+// maxLines bounds a batch: each line costs its reader more than its bytes. A line
+// of a log is longer than 64 bytes.
+const maxLines = api.MaxLogBatch / 64
+
 // UnpackLines is the inverse of PackLines. It refuses what unpacks to more
-// than a batch, and lines that are too long.
+// than a batch, and lines that are too long or empty, or too many.
 func UnpackLines(b []byte) ([][]byte, error) {
 	dec, err := decoder()
 	if err != nil {
@@ -41,8 +45,11 @@ func UnpackLines(b []byte) ([][]byte, error) {
 	var lines [][]byte
 	for line := range bytes.Lines(raw) {
 		line = bytes.TrimSuffix(line, []byte("\n"))
-		if len(line) > api.MaxLogLine {
-			return nil, api.Errorf(api.CodeInvalid, "a log line of %d bytes is too long", len(line))
+		if len(line) == 0 || len(line) > api.MaxLogLine {
+			return nil, api.Errorf(api.CodeInvalid, "a log line of %d bytes is none", len(line))
+		}
+		if len(lines) == maxLines {
+			return nil, api.Errorf(api.CodeInvalid, "a log batch has %d lines at most", maxLines)
 		}
 		lines = append(lines, line)
 	}

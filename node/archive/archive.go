@@ -41,10 +41,12 @@ type Archive struct {
 	dir string
 
 	mu       sync.Mutex
-	segments []int // in order; the last one is written
+	segments []int          // in order; the last one is written
+	firsts   map[int]uint64 // index of the first record, of segments that were looked at
 	file     *os.File
 	size     int64
 	cursor   string
+	index    uint64 // of the last record
 }
 
 // Open opens or creates the folder and cuts off what a crash tore.
@@ -52,7 +54,7 @@ func Open(dir string) (*Archive, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)
 	}
-	a := &Archive{dir: dir}
+	a := &Archive{dir: dir, firsts: map[int]uint64{}}
 	names, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
 	if err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)
@@ -79,7 +81,7 @@ func (a *Archive) path(segment int) string {
 // recover finds the last whole line and goes on behind it.
 func (a *Archive) recover() error {
 	for i := len(a.segments) - 1; i >= 0 && a.cursor == ""; i-- {
-		whole, err := readSegment(a.path(a.segments[i]), func(r *Record) { a.cursor = r.Cursor })
+		whole, err := readSegment(a.path(a.segments[i]), func(r *Record) { a.cursor, a.index = r.Cursor, r.Index })
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -124,10 +126,17 @@ func (a *Archive) Append(records []Record, limit int64) error {
 		buf.Write(line)
 	}
 	if buf.Len() > 0 {
+		// Not within the records of one log entry: a page ends between two.
+		if a.size >= segmentSize && records[0].Index != a.index {
+			if err := a.roll(); err != nil {
+				return fmt.Errorf("archive commands: %w", err)
+			}
+		}
 		if err := a.write(buf.Bytes()); err != nil {
 			return fmt.Errorf("archive commands: %w", err)
 		}
-		a.cursor = records[len(records)-1].Cursor
+		last := &records[len(records)-1]
+		a.cursor, a.index = last.Cursor, last.Index
 	}
 	return a.shrink(limit)
 }
@@ -140,10 +149,8 @@ func (a *Archive) write(b []byte) error {
 	if err != nil { // what got there is not known: go back to what was
 		return errors.Join(err, a.file.Truncate(a.size), seek(a.file, a.size))
 	}
-	if a.size += int64(n); a.size < segmentSize {
-		return nil
-	}
-	return a.roll()
+	a.size += int64(n)
+	return nil
 }
 
 func seek(f *os.File, to int64) error {
@@ -165,10 +172,19 @@ func (a *Archive) roll() error {
 
 // shrink drops the oldest segments, never the one that is written.
 func (a *Archive) shrink(limit int64) error {
-	for len(a.segments) > 1 && int64(len(a.segments))*segmentSize > limit {
+	sizes, sum := make([]int64, len(a.segments)), int64(0)
+	for i, segment := range a.segments {
+		if st, err := os.Stat(a.path(segment)); err == nil {
+			sizes[i] = st.Size()
+		}
+		sum += sizes[i]
+	}
+	for len(a.segments) > 1 && sum > limit {
+		sum, sizes = sum-sizes[0], sizes[1:]
 		if err := os.Remove(a.path(a.segments[0])); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("shrink archive: %w", err)
 		}
+		delete(a.firsts, a.segments[0])
 		a.segments = a.segments[1:]
 	}
 	return nil
@@ -193,6 +209,11 @@ func (a *Archive) Find(before uint64, limit int, want func(*Record) bool) (found
 	for _, segment := range slices.Backward(segments) {
 		if len(found) >= limit || scanned >= maxScan {
 			return found, next, true, nil
+		}
+		if first, err := a.first(segment); err != nil {
+			return found, next, false, err
+		} else if before != 0 && first >= before {
+			continue // an earlier page has had it
 		}
 		var here []Record
 		least := uint64(0)
@@ -223,9 +244,45 @@ func (a *Archive) Find(before uint64, limit int, want func(*Record) bool) (found
 	return found, next, false, nil
 }
 
-// encode writes "checksum JSON\n".
+// first returns the index of a segment's first record, 0 for none.
+func (a *Archive) first(segment int) (uint64, error) {
+	a.mu.Lock()
+	index, known := a.firsts[segment]
+	a.mu.Unlock()
+	if known {
+		return index, nil
+	}
+	f, err := os.Open(a.path(segment))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	line, err := bufio.NewReaderSize(f, maxLine).ReadSlice('\n')
+	if err != nil {
+		return 0, nil //nolint:nilerr // what is torn is not there
+	}
+	r, ok := decode(line[:len(line)-1])
+	if !ok {
+		return 0, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.firsts[segment] = r.Index
+	return r.Index, nil
+}
+
+// encode writes "checksum JSON\n". What an agent printed can grow sixfold in
+// JSON: a record that it makes too long goes without.
 func encode(r *Record) ([]byte, error) {
 	b, err := json.Marshal(r)
+	if err == nil && len(b) > maxLine-10 {
+		short := *r
+		short.Command.Log = nil
+		b, err = json.Marshal(&short)
+	}
 	if err != nil {
 		return nil, err
 	}

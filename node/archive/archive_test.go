@@ -118,6 +118,44 @@ func TestTheArchiveIsBounded(t *testing.T) {
 	require.Equal(t, "c000600", open(t, dir).Cursor())
 }
 
+// A page goes on behind more than one search reads, and finds an end where there
+// is nothing; the commands of one log entry are on one page.
+func TestPagesBehindWhatOneSearchReads(t *testing.T) {
+	a := open(t, t.TempDir())
+	big := record(0)
+	big.Command.CancelRefused = strings.Repeat("x", 60<<10)
+	const groups, each = 100, 9 // 54 MB, in segments that end within a group
+	for i := 1; i <= groups; i++ {
+		var batch []Record
+		for n := range each {
+			big.Index, big.Cursor = uint64(i), fmt.Sprintf("c%06d-%d", i, n)
+			big.Command.ID = fmt.Sprintf("r%d:a%d", i, n)
+			batch = append(batch, big)
+		}
+		require.NoError(t, a.Append(batch[:each/2], 1<<30))
+		require.NoError(t, a.Append(batch[each/2:], 1<<30))
+	}
+	got := pages(t, a, 4, all)
+	require.Len(t, got, groups*each)
+	require.Equal(t, []uint64{1}, pages(t, a, 1, func(r *Record) bool { return r.Command.ID == "r1:a0" }))
+	require.Empty(t, pages(t, a, 1, func(r *Record) bool { return r.Command.ID == "r0:a0" }))
+}
+
+// What an agent printed can be too long for a record once it is JSON.
+func TestARecordThatIsTooLongGoesWithoutItsLog(t *testing.T) {
+	a := open(t, t.TempDir())
+	r := record(1)
+	noise := strings.Repeat("\x01", 4096)
+	r.Command.Failure = &api.Failure{Class: api.ErrorInstall, Message: noise}
+	r.Command.Log = &api.ExecutionLog{Stdout: noise, Stderr: noise}
+	require.NoError(t, a.Append([]Record{r}, 1<<30))
+	found, _, _, err := a.Find(0, 1, all)
+	require.NoError(t, err)
+	require.Equal(t, noise, found[0].Command.Failure.Message)
+	require.Nil(t, found[0].Command.Log)
+	require.NotNil(t, r.Command.Log)
+}
+
 func FuzzDecode(f *testing.F) {
 	r := record(1)
 	line, err := encode(&r)

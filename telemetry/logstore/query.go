@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -93,12 +94,12 @@ func (s *Store) Trim(ctx context.Context, age time.Duration, size int64) error {
 		if err != nil {
 			return err
 		}
-		condition := "got < ?"
-		args := []any{cutoff}
+		before := cutoff
 		if used > size {
-			condition, args = "1", nil
+			before = math.MaxInt64
 		}
-		res, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE id IN (SELECT id FROM lines WHERE `+condition+` ORDER BY id LIMIT ?)`, append(args, step)...)
+		// Lines are in the order in which they came: no more than a step is read.
+		res, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE id IN (SELECT id FROM (SELECT id, got FROM lines ORDER BY id LIMIT ?) WHERE got < ?)`, step, before)
 		if err != nil {
 			return fmt.Errorf("trim log store: %w", err)
 		}
