@@ -51,6 +51,10 @@ operating system, run script bundles and reboot.`,
 					return fmt.Errorf("systemctl %s: %w: %s", args[0], err, said)
 				}
 			}
+			if _, err := os.Stat(agentConfig); err != nil { // the unit's own condition, which systemctl takes for no failure
+				return api.Errorf(api.CodeConflict, "redflag-agent.service is enabled and does not run: there is no %s", agentConfig).
+					WithHint("write it (docs/operations/deployment.md), then: systemctl start redflag-agent")
+			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "the agent runs as redflag-agent.service\n  next: journalctl -u redflag-agent")
 			return err
 		},
@@ -61,6 +65,9 @@ operating system, run script bundles and reboot.`,
 	f.BoolVar(&noStart, "no-start", false, "write the unit and leave the rest to the operator")
 	return cmd
 }
+
+// agentConfig is where the unit has its configuration.
+const agentConfig = "/etc/redflag/agent.yaml"
 
 // writeUnits writes units, by their path below dir, for this binary.
 func writeUnits(dir string, units map[string]string) error {

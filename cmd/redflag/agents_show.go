@@ -44,7 +44,7 @@ func showAgent(cmd *cobra.Command, client *api.Client, id string, packages bool)
 	}
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(cmd.OutOrStdout(), "%-14s %s\n", name, value)
+			fmt.Fprintf(cmd.OutOrStdout(), "%-14s %s\n", name, plain(value))
 		}
 	}
 	line("agent", a.ID+" in "+a.Region)

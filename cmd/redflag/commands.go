@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -221,7 +222,7 @@ func printCommand(cmd *cobra.Command, c api.CommandDetail) {
 	out := cmd.OutOrStdout()
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(out, "%-12s %s\n", name, value)
+			fmt.Fprintf(out, "%-12s %s\n", name, plain(value))
 		}
 	}
 	fmt.Fprintf(out, "%s  %s %s %s\n", c.ID, c.Kind, c.Artifact, c.Version)
@@ -239,7 +240,7 @@ func printCommand(cmd *cobra.Command, c api.CommandDetail) {
 		line("deadline", c.Deadline.Format(time.RFC3339))
 	}
 	for _, e := range c.Timeline {
-		fmt.Fprintf(out, "  %s  %s\n", e.At.Format("2006-01-02T15:04:05.000Z07:00"), e.What)
+		fmt.Fprintf(out, "  %s  %s\n", e.At.Format("2006-01-02T15:04:05.000Z07:00"), plain(e.What))
 	}
 	printLog(cmd, c.Log)
 	if c.State.Failed() {
@@ -253,14 +254,17 @@ func printLog(cmd *cobra.Command, l *api.ExecutionLog) {
 	}
 	out := cmd.OutOrStdout()
 	for _, s := range l.Steps {
-		fmt.Fprintf(out, "  step %-12s %s\n", s.Name, time.Duration(s.Millis)*time.Millisecond)
+		fmt.Fprintf(out, "  step %-12s %s\n", plain(s.Name), time.Duration(s.Millis)*time.Millisecond)
 	}
 	if l.ExitCode != nil {
 		fmt.Fprintf(out, "  exit code %s\n", strconv.Itoa(*l.ExitCode))
 	}
 	for name, text := range map[string]string{"stdout": l.Stdout, "stderr": l.Stderr} {
 		if text != "" {
-			fmt.Fprintf(out, "  %s:\n%s\n", name, text)
+			fmt.Fprintf(out, "  %s:\n", name)
+			for l := range strings.Lines(text) {
+				fmt.Fprintln(out, plain(strings.TrimSuffix(l, "\n")))
+			}
 		}
 	}
 }

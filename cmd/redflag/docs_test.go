@@ -140,7 +140,7 @@ func parse(args []string) error {
 	if help, _ := cmd.Flags().GetBool("help"); help {
 		return nil
 	}
-	if cmd.HasSubCommands() && !cmd.Runnable() {
+	if _, group := cmd.Annotations[isGroup]; group {
 		return usageError{cobra.NoArgs(cmd, append(cmd.Flags().Args(), "?"))}
 	}
 	return cmd.ValidateArgs(cmd.Flags().Args())

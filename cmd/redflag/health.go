@@ -49,14 +49,14 @@ func showHealth(cmd *cobra.Command, nodes []api.Health) error {
 			if !c.Since.IsZero() {
 				since = ago(c.Since)
 			}
-			rows = append(rows, []string{h.Node, h.Region, c.Name, statusText(c.Status, colour), since, c.Detail, orDash(c.Advice)})
+			rows = append(rows, []string{h.Node, h.Region, plain(c.Name), statusText(c.Status, colour), since, plain(c.Detail), orDash(plain(c.Advice))})
 		}
 	}
 	status := "STATUS"
 	if colour { // as wide as the escapes of the cells below it
 		status = "\x1b[39m" + status + "\x1b[0m"
 	}
-	return printTable(cmd.OutOrStdout(), "No node answered.",
+	return printColoured(cmd.OutOrStdout(), "No node answered.",
 		[]string{"NODE", "REGION", "CHECK", status, "SINCE", "DETAIL", "NEXT"}, rows)
 }
 

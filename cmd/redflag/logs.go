@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -179,7 +180,7 @@ func printLine(out io.Writer, l api.LogLine) error {
 // plain keeps what a machine wrote from steering the operator's terminal.
 func plain(v any) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

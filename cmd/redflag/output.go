@@ -31,6 +31,17 @@ func printJSON(w io.Writer, v any) error {
 
 // printTable aligns columns. An empty listing says what to do next.
 func printTable(w io.Writer, empty string, header []string, rows [][]string) error {
+	clean := make([][]string, len(rows))
+	for i, row := range rows {
+		for _, cell := range row {
+			clean[i] = append(clean[i], plain(cell))
+		}
+	}
+	return printColoured(w, empty, header, clean)
+}
+
+// printColoured is printTable for cells that are known to do a terminal no harm.
+func printColoured(w io.Writer, empty string, header []string, rows [][]string) error {
 	if len(rows) == 0 {
 		_, err := fmt.Fprintln(w, empty)
 		return err

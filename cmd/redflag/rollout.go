@@ -200,7 +200,7 @@ func watchRollout(cmd *cobra.Command, client *api.Client, id string) error {
 				if err := printRollout(cmd, r); err != nil {
 					return err
 				}
-				if r.Failures() > 0 {
+				if r.Failures() > 0 || r.State != api.RolloutDone {
 					return silentError{exitFailed}
 				}
 				return nil

@@ -52,8 +52,33 @@ func newRoot() *cobra.Command {
 		newNodesCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newMetricsCommand(), newArtifactsCommand(),
 		newKeysCommand(), newBundleCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
 	)
+	for _, c := range root.Commands() {
+		refuseUnknown(c)
+	}
 	return root
 }
+
+// refuseUnknown has groups of commands refuse words that are none of them: by
+// default they print their help and succeed.
+func refuseUnknown(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		refuseUnknown(sub)
+	}
+	if !c.HasSubCommands() || c.Runnable() {
+		return
+	}
+	c.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("unknown command %q for %q\n  next: %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())}
+		}
+		return nil
+	}
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	c.Annotations = map[string]string{isGroup: ""}
+}
+
+// isGroup marks commands that only have others below them.
+const isGroup = "group"
 
 // layer fills in flags that were not given from the environment, then from
 // the file of --config.

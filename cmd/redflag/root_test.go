@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -20,4 +22,22 @@ func TestCommandTree(t *testing.T) {
 		}
 	}
 	walk(newRoot())
+}
+
+// TestUnknownSubcommands: a word that is no command is wrong usage, also below a
+// group of commands.
+func TestUnknownSubcommands(t *testing.T) {
+	for _, args := range []string{"craete", "rollout craete", "keys revokee KEY", "token lst --json"} {
+		err := run(t.Context(), strings.Fields(args))
+		require.Equal(t, exitUsage, exitCode(err), "%s: %v", args, err)
+	}
+	require.NoError(t, run(t.Context(), []string{"keys"}))
+}
+
+// TestTablesDoATerminalNoHarm: what a machine says of itself is shown, and not
+// acted on.
+func TestTablesDoATerminalNoHarm(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, printTable(&out, "", []string{"A"}, [][]string{{"red\x1b[2K\u009b2K\u202eflag\r\n"}}))
+	require.Equal(t, "A\nred [2K 2K flag\n", strings.ReplaceAll(out.String(), "  \n", "\n"))
 }
