@@ -28,8 +28,11 @@ dashboard: $(DASHBOARD)/node_modules ## Build the web pages that the binary embe
 demo: build ## Run a whole mesh on this machine (ARGS="--once --json --chaos")
 	@bin/redflag demo $(ARGS)
 
+# Packages begin in the order of their names here; what takes longest goes first.
+LONGEST := ./e2e ./consensus ./node ./agent ./ratelimit ./trust/attack
+
 test: build $(GOBIN)/gotestsum ## Run every test, with real processes
-	REDFLAG_BINARY=$(CURDIR)/bin/redflag $(GOBIN)/gotestsum --format pkgname -- $(RACE) $(TESTFLAGS) ./...
+	REDFLAG_BINARY=$(CURDIR)/bin/redflag $(GOBIN)/gotestsum --format pkgname -- $(RACE) $(TESTFLAGS) $(LONGEST) ./...
 
 test-dashboard: dashboard build ## Drive the pages with chromium against a real cluster
 	go test ./$(DASHBOARD)

@@ -74,9 +74,9 @@ func TestSiteBudgetHoldsOnTheWire(t *testing.T) {
 	var seen []sample
 	watch := func(d time.Duration) {
 		for start := time.Now(); time.Since(start) < d; time.Sleep(sampling) {
-			in, _, err := site.Counters()
+			at, in, _, err := netlab.Dated(site.Counters)
 			require.NoError(t, err)
-			seen = append(seen, sample{time.Now(), in})
+			seen = append(seen, sample{at, in})
 		}
 	}
 	last := func() float64 {

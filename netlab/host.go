@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,6 +62,25 @@ func (h *Host) Counters() (received, sent int64, err error) { return counters(h.
 // Counters returns the bytes that crossed the cable to the switch's parent.
 func (s *Switch) Counters() (received, sent int64, err error) {
 	return counters(s.lab.name, s.name+"u")
+}
+
+// prompt is within what a counter is read so that its time is known, and
+// promptTries how often that is tried on a machine with other things to do.
+const (
+	prompt      = 2 * time.Millisecond
+	promptTries = 50
+)
+
+// Dated reads counters and the time that they are of: a rate from a count whose
+// reader was held up before it looked at the clock would be wrong.
+func Dated(counters func() (received, sent int64, err error)) (at time.Time, received, sent int64, err error) {
+	for range promptTries {
+		at = time.Now()
+		if received, sent, err = counters(); err != nil || time.Since(at) < prompt {
+			break
+		}
+	}
+	return at, received, sent, err
 }
 
 // counters reads the kernel's own table, which costs no process: callers

@@ -85,12 +85,12 @@ func (w *wire) watch(t *testing.T, up bool, d time.Duration) (seen []sample) {
 	ticker := time.NewTicker(sampling)
 	defer ticker.Stop()
 	for start := time.Now(); len(seen) == 0 || time.Since(start) < d; <-ticker.C {
-		rx, tx, err := w.host.Counters()
+		at, rx, tx, err := netlab.Dated(w.host.Counters)
 		require.NoError(t, err)
 		if up {
 			rx = tx
 		}
-		seen = append(seen, sample{time.Now(), rx})
+		seen = append(seen, sample{at, rx})
 	}
 	return seen
 }
