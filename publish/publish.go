@@ -6,6 +6,7 @@
 package publish
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -17,6 +18,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"redflag/api"
 	"redflag/p2p"
@@ -237,7 +240,7 @@ func (p *Publisher) sign(ctx context.Context, ts []trust.Target) (api.Artifact, 
 		}
 		targets, err := p.signed(current, ts)
 		if errors.Is(err, signing.ErrIncomplete) {
-			return api.Artifact{}, p.stage(targets, ts[0], err)
+			return api.Artifact{}, p.stage(targets, ts, err)
 		}
 		if err != nil {
 			return api.Artifact{}, err
@@ -273,17 +276,62 @@ func (p *Publisher) signed(current []byte, ts []trust.Target) ([]byte, error) {
 }
 
 // stage keeps what waits for other signers. The payload is uploaded by now, so
-// that Push can finish from any of their machines.
-func (p *Publisher) stage(targets []byte, t trust.Target, incomplete error) error {
+// that Push can finish from any of their machines. What is staged already, with
+// whatever signatures it has, is not replaced by something else.
+func (p *Publisher) stage(targets []byte, ts []trust.Target, incomplete error) error {
 	dir := signing.StagedDir(p.Dir)
-	staged := signing.Staged{Targets: targets}
-	if p.Role != "" {
+	staged, have := signing.Staged{Targets: targets}, []byte(nil)
+	waiting, err := signing.ReadStaged(dir)
+	if err != nil {
+		return err
+	}
+	if p.Role == "" {
+		have, waiting.Targets = waiting.Targets, nil
+	} else {
 		staged = signing.Staged{Roles: map[string][]byte{p.Role: targets}}
+		have = waiting.Roles[p.Role]
+		delete(waiting.Roles, p.Role)
+	}
+	incomplete = fmt.Errorf("%s is uploaded and staged in %s: %w", ts[0].Path, dir, incomplete)
+	same, stale, err := compareStaged(have, targets, ts)
+	switch {
+	case err != nil:
+		return err
+	case waiting.Empty() && same:
+		return incomplete // as it is, with its signatures
+	case !waiting.Empty() || !stale:
+		return api.Errorf(api.CodeConflict, "something else is staged in %s and waits for its signers", dir).
+			WithHint("have it signed and push it first: redflag keys sign, redflag keys push; or remove the folder to give it up")
 	}
 	if err := staged.Write(dir); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s is uploaded and staged in %s: %w", t.Path, dir, incomplete)
+	return incomplete
+}
+
+// compareStaged reports whether a staged file names the same targets as the one
+// that would take its place, and whether that is of a later version, so that the
+// staged one can come to nothing any more. Nothing is stale.
+func compareStaged(have, next []byte, ts []trust.Target) (same, stale bool, err error) {
+	if have == nil {
+		return false, true, nil
+	}
+	a, err := trust.Parse[metadata.TargetsType](have)
+	if err != nil {
+		return false, false, fmt.Errorf("staged %w", err)
+	}
+	b, err := trust.Parse[metadata.TargetsType](next)
+	if err != nil {
+		return false, false, err
+	}
+	if a.Signed.Version != b.Signed.Version {
+		return false, a.Signed.Version < b.Signed.Version, nil
+	}
+	same = !slices.ContainsFunc(ts, func(t trust.Target) bool {
+		x, y := a.Signed.Targets[t.Path], b.Signed.Targets[t.Path]
+		return x == nil || y == nil || !x.Equal(*y) || (x.Custom == nil) != (y.Custom == nil) || x.Custom != nil && !bytes.Equal(*x.Custom, *y.Custom)
+	})
+	return same, false, nil
 }
 
 func (p *Publisher) progress(step Step, done, total int64) {

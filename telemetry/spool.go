@@ -44,6 +44,9 @@ type Spool struct {
 	acked    uint64
 	dropped  uint64
 	written  chan struct{} // there is a new line
+
+	acking sync.Mutex // taken without mu, for which everybody who logs waits
+	stored uint64     // what the file of acked says
 }
 
 // segment is one file of lines.
@@ -237,17 +240,31 @@ func (s *Spool) Next(limit int) (lines []byte, first uint64, err error) {
 
 // Ack says that all lines up to a number were taken.
 func (s *Spool) Ack(seq uint64) error {
+	if !s.take(seq) {
+		return nil
+	}
+	s.acking.Lock()
+	defer s.acking.Unlock()
+	if seq <= s.stored {
+		return nil
+	}
+	s.stored = seq
+	return durable.WriteFile(filepath.Join(s.dir, ackedFile), []byte(strconv.FormatUint(seq, 10)), 0o600)
+}
+
+// take forgets lines that were taken, and reports whether that is news.
+func (s *Spool) take(seq uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seq <= s.acked || seq >= s.next {
-		return nil
+		return false
 	}
 	s.acked = seq
 	for len(s.segments) > 1 && s.segments[0].first+s.segments[0].lines <= seq+1 {
 		_ = os.Remove(s.path(s.segments[0].first))
 		s.segments = s.segments[1:]
 	}
-	return durable.WriteFile(filepath.Join(s.dir, ackedFile), []byte(strconv.FormatUint(seq, 10)), 0o600)
+	return true
 }
 
 // Close closes the file that is written to. Lines that come later are dropped.
