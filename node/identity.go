@@ -53,7 +53,8 @@ func (n *Node) followCA(cluster state.Cluster) error {
 	if err != nil {
 		return err
 	}
-	if n.creds.RenewalDue(infos[0].ID, time.Now()) {
+	// One that has not begun was made while this node's clock ran ahead.
+	if now := time.Now(); n.creds.RenewalDue(infos[0].ID, now) || now.Before(n.creds.Begins()) {
 		csr, err := n.creds.CSR()
 		if err != nil {
 			return err

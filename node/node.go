@@ -415,7 +415,7 @@ func (n *Node) keepGossiping(ctx context.Context) error {
 		// memberlist takes no context, and waits 10 s for each address that is
 		// silent: a leader that stops must not, for until then it keeps the lead.
 		joined := make(chan error, 1)
-		go func() {
+		go func() { //nolint:contextcheck // there is none that it would take
 			_, err := n.gossip.Join(missing)
 			joined <- err
 		}()

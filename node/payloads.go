@@ -221,8 +221,8 @@ func (p *payloads) announce(_ context.Context, infoHash string, left int64) (api
 	origin := p.known[infoHash].OriginNode
 	p.mu.Unlock()
 	members := p.node.gossip.Members()
-	_, fetchers := regionView(members, p.node.cfg.Region, origin)
-	crossing := p.node.acting(p.node.cfg.Region, members) == p.node.cfg.ID
+	local, fetchers := regionView(members, p.node.cfg.Region, origin)
+	crossing := p.crosses(p.node.acting(p.node.cfg.Region, members), local)
 	for _, m := range members {
 		if !m.Alive || m.ID == p.node.cfg.ID || (m.Region != p.node.cfg.Region && !crossing) {
 			continue
@@ -234,6 +234,16 @@ func (p *payloads) announce(_ context.Context, infoHash string, left int64) (api
 		resp.Rank, resp.Size = i, len(fetchers)
 	}
 	return resp, nil
+}
+
+// crosses reports whether this node fetches across regions: the coordinator of
+// its region does. One that is pinned from elsewhere asks for its own region
+// only, and then the first node here does.
+func (p *payloads) crosses(coordinator string, local []string) bool {
+	if !slices.Contains(local, coordinator) && len(local) > 0 {
+		coordinator = local[0]
+	}
+	return coordinator == p.node.cfg.ID
 }
 
 // regionView returns the living nodes of region (never empty: the caller is

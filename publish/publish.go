@@ -280,13 +280,14 @@ func (p *Publisher) signed(current []byte, ts []trust.Target) ([]byte, error) {
 // whatever signatures it has, is not replaced by something else.
 func (p *Publisher) stage(targets []byte, ts []trust.Target, incomplete error) error {
 	dir := signing.StagedDir(p.Dir)
-	staged, have := signing.Staged{Targets: targets}, []byte(nil)
+	staged := signing.Staged{Targets: targets}
 	waiting, err := signing.ReadStaged(dir)
 	if err != nil {
 		return err
 	}
+	have := waiting.Targets
 	if p.Role == "" {
-		have, waiting.Targets = waiting.Targets, nil
+		waiting.Targets = nil
 	} else {
 		staged = signing.Staged{Roles: map[string][]byte{p.Role: targets}}
 		have = waiting.Roles[p.Role]

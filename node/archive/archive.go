@@ -262,7 +262,7 @@ func (a *Archive) first(segment int) (uint64, error) {
 	defer f.Close()
 	line, err := bufio.NewReaderSize(f, maxLine).ReadSlice('\n')
 	if err != nil {
-		return 0, nil //nolint:nilerr // what is torn is not there
+		return 0, nil // what is torn is not there
 	}
 	r, ok := decode(line[:len(line)-1])
 	if !ok {

@@ -33,12 +33,12 @@ func (c *Credentials) checkRevoked(leaf *x509.Certificate) error {
 }
 
 // RenewalDue reports whether two thirds of the certificate's life are over, or
-// it has not begun because a clock ran ahead when it was made, or it was signed by another authority than the one that signs now, given by its
+// it was signed by another authority than the one that signs now, given by its
 // id; an empty id does not matter.
 func (c *Credentials) RenewalDue(issuer string, now time.Time) bool {
 	leaf := c.now.Load().certificate.Leaf
 	from := leaf.NotBefore.Add(clockSkew)
-	return now.Before(leaf.NotBefore) || now.After(from.Add(leaf.NotAfter.Sub(from)*2/3)) || (issuer != "" && issuer != Issuer(leaf))
+	return now.After(from.Add(leaf.NotAfter.Sub(from)*2/3)) || (issuer != "" && issuer != Issuer(leaf))
 }
 
 // Begins returns the beginning of the certificate's life.
