@@ -40,6 +40,11 @@ var suites = []suite{
 		rows:    append(raceRows("even", 64, 32), raceRows("mixed", 64, 32)...),
 	},
 	{
+		id: "swarm-8-large", title: "A smaller swarm, a payload four times as large", long: true,
+		command: `make bench-swarm ARGS="-agents 8 -mib 256 -links even,mixed -rate 24mbit -runs 5"`,
+		rows:    append(raceRows("even", 256, 8), raceRows("mixed", 256, 8)...),
+	},
+	{
 		id: "swarm-16-large", title: "Sixteen agents, a payload four times as large", long: true,
 		about:   "What a swarm needs to get going weighs less.",
 		command: `make bench-swarm ARGS="-agents 16 -mib 256 -links even,mixed -rate 12mbit -runs 5"`,
