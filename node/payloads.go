@@ -185,11 +185,21 @@ func (p *payloads) fetch(ctx context.Context, a api.Artifact) {
 	}
 }
 
-// room refuses a payload that would leave too little disk for the log.
+// room refuses a payload that would leave too little disk for the log, with what
+// payloads that are under way have still to take.
 func (p *payloads) room(length int64) error {
 	free, _, err := diskSpace(p.node.cfg.DataDir)
-	if err == nil && free-length < minDiskFree {
-		return fmt.Errorf("%s of disk are free, the payload needs %s", api.Bytes(free), api.Bytes(length))
+	if err != nil {
+		return nil //nolint:nilerr // where it cannot be told, it is tried
+	}
+	promised := int64(0)
+	for _, hash := range p.swarm.Shares() {
+		if s, ok := p.swarm.Stats(hash); ok {
+			promised += s.Total - s.Done
+		}
+	}
+	if free-promised-length < minDiskFree {
+		return fmt.Errorf("%s of disk are free, %s of it for payloads that are under way, and this one needs %s", api.Bytes(free), api.Bytes(promised), api.Bytes(length))
 	}
 	return nil
 }
