@@ -45,7 +45,8 @@ type payloads interface {
 	fetch(ctx context.Context, t trust.Target, progress func(api.Transfer)) (api.Transfer, error)
 	open(infoHash string) (io.ReadCloser, error)
 	remove(infoHash string) error
-	// retain removes every complete payload that keep does not name.
+	// retain removes every complete payload that keep does not name, and parts of
+	// others that nobody went on to fetch for long.
 	retain(keep []string) error
 }
 

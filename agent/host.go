@@ -181,7 +181,10 @@ func Succeed(dataDir string) error {
 		return err
 	}
 	may, err := countStart(dataDir)
-	if err != nil { // on a full disk, of which the agent can at least tell
+	if err != nil && !isDisk(err) {
+		return err
+	}
+	if err != nil { // a full disk, of which the agent can at least tell
 		fmt.Fprintln(os.Stderr, "redflag: starts of the new agent are not counted:", err)
 	} else if !may {
 		return nil

@@ -56,6 +56,9 @@ func (e *executor) install(ctx context.Context, log hclog.Logger, en *entry) err
 	}
 	record, err := e.obtain(ctx, log, en, target, cur)
 	if err != nil {
+		if !errors.Is(context.Cause(ctx), context.Canceled) { // the agent goes on, and may never get as far as an install
+			e.tidy(log, cmd.Artifact, target.Custom.InfoHash)
+		}
 		return err
 	}
 	return e.put(ctx, log, en, record, cur)
@@ -201,10 +204,14 @@ func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) er
 			return trust.CopyVerified(w, src, r.Length, r.SHA256)
 		},
 		Save: func(p *install.Progress) error {
-			progress := *p
+			progress, before := *p, en.Install
 			en.Install = &progress
 			err := e.journal.note(en)
-			if err != nil && progress.Begun() {
+			if err == nil {
+				return nil
+			}
+			en.Install = before
+			if before.Begun() {
 				err = fmt.Errorf("%w: %w", errNotJournalled, err)
 			}
 			return err

@@ -113,6 +113,7 @@ func TestMessagesThatStopTheLibrary(t *testing.T) {
 		"info data that nobody wants": info("d8:msg_typei1e5:piecei-1e10:total_sizei9ee"),
 		"info request below":          info("d8:msg_typei0e5:piecei-1ee"),
 		"info request beyond":         info("d8:msg_typei0e5:piecei9999999ee"),
+		"a request of no block":       message(6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1),
 		"hash request":                message(append([]byte{21}, lengthOf[1:]...)...),
 		"hashes":                      message(append([]byte{22}, lengthOf[1:]...)...),
 		"all, then none":              slices.Concat(message(15), message(4, 0, 0, 0, 0)),

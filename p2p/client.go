@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/anacrolix/torrent"
@@ -76,7 +77,7 @@ func (s *Swarm) clientConfig() *torrent.ClientConfig {
 	c.Callbacks.ReadMessage = s.onMessage
 	c.Callbacks.PeerConnClosed = s.onPeerClosed
 	c.Callbacks.ReadExtendedHandshake = s.onExtendedHandshake
-	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, onPeerAdded)
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, s.onPeerAdded)
 	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, s.onExtensionMessage)
 	c.Callbacks.SentRequest = append(c.Callbacks.SentRequest, s.onSent)
 	c.Callbacks.DeletedRequest = append(c.Callbacks.DeletedRequest, s.onDeleted)
@@ -91,10 +92,17 @@ func (s *Swarm) clientConfig() *torrent.ClientConfig {
 // peer names.
 var extensions = torrent.LocalLtepProtocolMap{Index: []pp.ExtensionName{pp.ExtensionNameMetadata}, NumBuiltin: 1}
 
-func onPeerAdded(c *torrent.PeerConn) { c.LocalLtepProtocolMap = &extensions }
+func (s *Swarm) onPeerAdded(c *torrent.PeerConn) {
+	c.LocalLtepProtocolMap = &extensions
+	if sh := s.share(c.Torrent().InfoHash()); sh != nil {
+		sh.manners.meet(c)
+	}
+}
 
 // onExtendedHandshake bounds what a peer may announce before it is believed.
 func (s *Swarm) onExtendedHandshake(c *torrent.PeerConn, m *pp.ExtendedHandshakeMessage) {
+	// The library counts the names of all others for as long as the process runs.
+	maps.DeleteFunc(m.M, func(name pp.ExtensionName, _ pp.ExtensionNumber) bool { return name != pp.ExtensionNameMetadata })
 	sh := s.share(c.Torrent().InfoHash())
 	limit := farRequests
 	if peer, ok := s.book.peer(c.RemoteAddr.String()); ok && peer.Region == s.cfg.Self.Region && sh != nil {

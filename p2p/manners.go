@@ -35,14 +35,15 @@ const (
 	noSuchType pp.MessageType = 0xff
 )
 
-func (m *manners) of(c *torrent.PeerConn) *said {
+// meet takes up a connection, before anything is read from it. What comes of one
+// that was forgotten is refused: its last message may come after its end.
+func (m *manners) meet(c *torrent.PeerConn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.peers == nil {
 		m.peers = make(map[*torrent.PeerConn]*said)
 	}
-	if m.peers[c] == nil {
-		m.peers[c] = &said{}
-	}
-	return m.peers[c]
+	m.peers[c] = &said{}
 }
 
 func (m *manners) forget(c *torrent.PeerConn) {
@@ -56,15 +57,19 @@ func (m *manners) allow(c *torrent.PeerConn, msg *pp.Message, p *payload) bool {
 	switch msg.Type {
 	case pp.Hashes, pp.HashRequest, pp.HashReject: // of BEP 52, which is not spoken here
 		return false
+	case pp.Request, pp.Cancel: // each other length would have a counter for good
+		return p.isBlock(msg.Index.Int(), int64(msg.Begin), int64(msg.Length))
 	case pp.Piece:
 		return p.isBlock(msg.Index.Int(), int64(msg.Begin), int64(len(msg.Piece)))
 	case pp.Bitfield, pp.HaveAll, pp.HaveNone:
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		s := m.of(c)
-		again := s.told
+		s := m.peers[c]
+		if s == nil || s.told {
+			return false
+		}
 		s.told = true
-		return !again
+		return true
 	default:
 		return true
 	}
@@ -74,7 +79,10 @@ func (m *manners) allow(c *torrent.PeerConn, msg *pp.Message, p *payload) bool {
 func (m *manners) allowExtended(c *torrent.PeerConn, id pp.ExtensionNumber, payload []byte, infoSize int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.of(c)
+	s := m.peers[c]
+	if s == nil {
+		return false
+	}
 	if id == pp.HandshakeExtendedID {
 		s.handshakes++
 		return s.handshakes <= mostHandshakes

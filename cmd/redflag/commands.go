@@ -263,7 +263,7 @@ func printLog(cmd *cobra.Command, l *api.ExecutionLog) {
 		if text != "" {
 			fmt.Fprintf(out, "  %s:\n", name)
 			for l := range strings.Lines(text) {
-				fmt.Fprintln(out, plain(strings.TrimSuffix(l, "\n")))
+				fmt.Fprintln(out, plain(strings.ReplaceAll(strings.TrimSuffix(l, "\n"), "\t", "    ")))
 			}
 		}
 	}

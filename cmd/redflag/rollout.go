@@ -186,7 +186,7 @@ func getRollout(ctx context.Context, client *api.Client, id string) (api.Rollout
 
 // watchRollout redraws one line per region on a terminal, and prints plain
 // lines as things change elsewhere. It ends with exit code 1 if any agent
-// failed.
+// failed, or the rollout was aborted or halted.
 func watchRollout(cmd *cobra.Command, client *api.Client, id string) error {
 	screen := newRegionScreen(os.Stderr)
 	for {
@@ -236,7 +236,7 @@ func printRollout(cmd *cobra.Command, r api.Rollout) error {
 func printPlan(cmd *cobra.Command, r api.Rollout) {
 	out := cmd.OutOrStdout()
 	if r.Reason != "" {
-		fmt.Fprintf(out, "reason: %s\n", r.Reason)
+		fmt.Fprintf(out, "reason: %s\n", plain(r.Reason))
 	}
 	if r.Waves > 1 {
 		fmt.Fprintf(out, "wave %d of %d, %d of %d agents released\n", r.Wave, r.Waves, r.Released, r.Agents)

@@ -52,6 +52,7 @@ func newRoot() *cobra.Command {
 		newNodesCommand(), newSnapshotCommand(), newSettingsCommand(), newHealthCommand(), newLogsCommand(), newMetricsCommand(), newArtifactsCommand(),
 		newKeysCommand(), newBundleCommand(), newTokenCommand(), newCACommand(), newOperatorCommand(), newAuditCommand(), newVersionCommand(), newTUFClientCommand(),
 	)
+	root.InitDefaultCompletionCmd() // is one of the groups
 	for _, c := range root.Commands() {
 		refuseUnknown(c)
 	}
@@ -83,6 +84,9 @@ const isGroup = "group"
 // layer fills in flags that were not given from the environment, then from
 // the file of --config.
 func layer(cmd *cobra.Command) error {
+	if _, group := cmd.Annotations[isGroup]; group { // it shows its help
+		return nil
+	}
 	file, err := readConfigFile(cmd.Flags())
 	if err != nil {
 		return usageError{err}
