@@ -139,7 +139,7 @@ type steady struct {
 func (b *steady) Read(p []byte) (int, error) {
 	_ = b.rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 	k, err := b.ReadCloser.Read(p)
-	if err != nil { // what is left to do with it takes as long as it takes
+	if errors.Is(err, io.EOF) { // what is left to do with it takes as long as it takes
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
 	return k, err

@@ -91,9 +91,22 @@ func (n *Node) followCA(cluster state.Cluster) error {
 // node keeps: with every node off for that long, none could reach the others to
 // learn anything.
 func (n *Node) reviveIdentity() error {
-	if now := time.Now(); now.After(n.creds.Begins()) && now.Before(n.creds.Expires()) {
+	now := time.Now()
+	if now.Before(n.creds.Begins()) {
+		// Or this clock is behind, which is put right while the node runs.
+		if err := n.renewByItself(); err != nil {
+			n.log.Warn("own certificate has not begun and is not renewed: is the clock right?", telemetry.KeyError, err)
+		}
 		return nil
 	}
+	if now.Before(n.creds.Expires()) {
+		return nil
+	}
+	return n.renewByItself()
+}
+
+// renewByItself signs this node's next certificate with the saved key of the CA.
+func (n *Node) renewByItself() error {
 	sealed, err := n.creds.SavedIssuer()
 	if errors.Is(err, fs.ErrNotExist) {
 		return api.Errorf(api.CodeUnauthenticated, "this node's certificate holds from %s to %s",

@@ -244,7 +244,7 @@ func (h *poolHearing) note(agents []string, seen map[string]*api.Presence, now t
 	next := map[string]heardAgent{}
 	for _, id := range agents {
 		known := h.of[id]
-		if p := seen[id]; p != nil && p.LastPoll.After(known.poll) {
+		if p := seen[id]; p != nil && (!p.LastPoll.Equal(known.poll) || p.LastPoll.After(now)) {
 			known = heardAgent{p.LastPoll, now}
 		}
 		next[id] = known

@@ -27,6 +27,11 @@ func TestPoolHearing(t *testing.T) {
 	require.Equal(t, start.Add(time.Second), h.last("a1"), "its node did not answer")
 	h.note([]string{"a1"}, seen(theirs.Add(time.Minute)), start.Add(time.Minute))
 	require.Equal(t, start.Add(time.Minute), h.last("a1"))
+	h.note([]string{"a1"}, seen(theirs.Add(-time.Hour)), start.Add(2*time.Minute))
+	require.Equal(t, start.Add(2*time.Minute), h.last("a1"), "it polls a node with another clock")
+	h.note([]string{"a1"}, seen(start.Add(time.Hour)), start.Add(3*time.Minute))
+	h.note([]string{"a1"}, seen(start.Add(time.Hour)), start.Add(4*time.Minute))
+	require.Equal(t, start.Add(4*time.Minute), h.last("a1"), "a clock that is ahead would hide the others'")
 	h.note(nil, nil, start.Add(time.Minute))
 	require.Empty(t, h.of)
 }

@@ -98,8 +98,9 @@ func (s *Store) Trim(ctx context.Context, age time.Duration, size int64) error {
 		if used > size {
 			before = math.MaxInt64
 		}
-		// Lines are in the order in which they came: no more than a step is read.
-		res, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE id IN (SELECT id FROM (SELECT id, got FROM lines ORDER BY id LIMIT ?) WHERE got < ?)`, step, before)
+		// Lines are in the order in which they came: no more than a step is read. Those
+		// of a clock that ran ahead would stand before the others for as long.
+		res, err := s.db.ExecContext(ctx, `DELETE FROM lines WHERE id IN (SELECT id FROM (SELECT id, got FROM lines ORDER BY id LIMIT ?) WHERE got < ? OR got > ?)`, step, before, time.Now().Add(time.Hour).UnixNano())
 		if err != nil {
 			return fmt.Errorf("trim log store: %w", err)
 		}
