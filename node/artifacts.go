@@ -78,7 +78,7 @@ func (n *Node) store(ctx context.Context, body io.Reader, length int64, want str
 	sum := sha256.New()
 	torrent, err := p2p.MakeTorrent(io.TeeReader(body, io.MultiWriter(tmp, sum)), length)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		if ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return api.Upload{}, api.Errorf(api.CodeInvalid, "the upload ended early")
 		}
 		return api.Upload{}, fmt.Errorf("take upload: %w", err)

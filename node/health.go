@@ -80,6 +80,7 @@ var healthChecks = []healthCheck{
 type healthMonitor struct {
 	mu     sync.Mutex
 	checks []api.Check
+	ran    time.Time // when checks were made
 	probes map[string]probe
 	fsync  time.Duration
 	fsErr  error
@@ -146,7 +147,7 @@ func (n *Node) runChecks() []api.Check {
 			n.log.Info("health changed", "check", c.Name, "status", string(c.Status), "detail", c.Detail)
 		}
 	}
-	n.monitor.checks = checks
+	n.monitor.checks, n.monitor.ran = checks, time.Now()
 	return slices.Clone(checks)
 }
 
@@ -185,12 +186,13 @@ func servingCheck(name string) bool {
 }
 
 // publicHealth tells anybody, and so from the last round of checks: strangers
-// must not be able to make work.
+// must not be able to make work. Where rounds stand still, as on a disk that
+// hangs, it makes one.
 func (n *Node) publicHealth(*http.Request) (any, error) {
 	n.monitor.mu.Lock()
-	checks := n.monitor.checks
+	checks, ran := n.monitor.checks, n.monitor.ran
 	n.monitor.mu.Unlock()
-	if checks == nil {
+	if time.Since(ran) > 5*healthRound {
 		checks = n.runChecks()
 	}
 	status, serving := verdict(checks)

@@ -148,9 +148,9 @@ func TestMessagesThatStopTheLibrary(t *testing.T) {
 	requirePayload(t, m, torrent, want)
 }
 
-// blurt greets like a peer that has everything, sends one thing, and tells when
-// the other side has closed the connection.
-func blurt(l net.Listener, id, infoHash string, what []byte, ended func()) {
+// greeting meets whoever dials l as a peer that has everything would, and goes on
+// with what follows. The reserved byte says which extensions it has (BEP 10).
+func greeting(l net.Listener, id, infoHash string, reserved byte, follow func(c net.Conn, hello []byte)) {
 	hash, _ := hex.DecodeString(infoHash)
 	for {
 		c, err := l.Accept()
@@ -163,47 +163,38 @@ func blurt(l net.Listener, id, infoHash string, what []byte, ended func()) {
 				return
 			}
 			self := p2p.ClientID(id)
-			hello := append([]byte("\x13BitTorrent protocol"), 0, 0, 0, 0, 0, 16, 0, 4) // with extensions, fast too
+			hello := append([]byte("\x13BitTorrent protocol"), 0, 0, 0, 0, 0, reserved, 0, 4) // with the fast extension
 			hello = slices.Concat(hello, hash, self[:])
-			hello = append(hello, 0, 0, 0, 1, 14) // have all
-			if _, err := c.Write(append(hello, what...)); err != nil {
-				return
-			}
-			_, _ = io.Copy(io.Discard, c)
-			ended()
+			follow(c, append(hello, 0, 0, 0, 1, 14)) // have all
 		}()
 	}
 }
 
-// hang greets like a peer that has everything, and writes slow forever.
+// blurt sends one thing, and tells when the other side has closed the connection.
+func blurt(l net.Listener, id, infoHash string, what []byte, ended func()) {
+	greeting(l, id, infoHash, 16, func(c net.Conn, hello []byte) {
+		if _, err := c.Write(append(hello, what...)); err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, c)
+		ended()
+	})
+}
+
+// hang lets the other side ask, and writes slow forever.
 func hang(l net.Listener, id, infoHash string, slow []byte) {
-	hash, _ := hex.DecodeString(infoHash)
-	for {
-		c, err := l.Accept()
-		if err != nil {
+	greeting(l, id, infoHash, 0, func(c net.Conn, hello []byte) {
+		if _, err := c.Write(append(hello, 0, 0, 0, 1, 1)); err != nil { // unchoke
 			return
 		}
 		go func() {
-			defer c.Close()
-			if _, err := io.ReadFull(c, make([]byte, 68)); err != nil {
-				return
-			}
-			self := p2p.ClientID(id)
-			hello := append([]byte("\x13BitTorrent protocol"), 0, 0, 0, 0, 0, 0, 0, 4) // with the fast extension
-			hello = slices.Concat(hello, hash, self[:])
-			hello = append(hello, 0, 0, 0, 1, 14, 0, 0, 0, 1, 1) // have all, unchoke
-			if _, err := c.Write(hello); err != nil {
-				return
-			}
-			go func() {
-				for b := range slices.Chunk(slow, 1) {
-					if _, err := c.Write(bytes.Clone(b)); err != nil {
-						return
-					}
-					time.Sleep(50 * time.Millisecond)
+			for b := range slices.Chunk(slow, 1) {
+				if _, err := c.Write(bytes.Clone(b)); err != nil {
+					return
 				}
-			}()
-			_, _ = io.Copy(io.Discard, c)
+				time.Sleep(50 * time.Millisecond)
+			}
 		}()
-	}
+		_, _ = io.Copy(io.Discard, c)
+	})
 }

@@ -286,6 +286,19 @@ func (p *Publisher) stage(targets []byte, ts []trust.Target, incomplete error) e
 		return err
 	}
 	have := waiting.Targets
+	if waiting.Root != nil {
+		staged, err := trust.Parse[metadata.RootType](waiting.Root)
+		if err != nil {
+			return fmt.Errorf("staged %w", err)
+		}
+		inForce, err := trust.Parse[metadata.RootType](p.Keys.Root())
+		if err != nil {
+			return err
+		}
+		if staged.Signed.Version <= inForce.Signed.Version { // it was pushed from somebody else's copy
+			waiting.Root = nil
+		}
+	}
 	if p.Role == "" {
 		waiting.Targets = nil
 	} else {
@@ -298,7 +311,7 @@ func (p *Publisher) stage(targets []byte, ts []trust.Target, incomplete error) e
 	switch {
 	case err != nil:
 		return err
-	case waiting.Empty() && same:
+	case same:
 		return incomplete // as it is, with its signatures
 	case !waiting.Empty() || !stale:
 		return api.Errorf(api.CodeConflict, "something else is staged in %s and waits for its signers", dir).

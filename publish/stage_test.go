@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"redflag/api"
 	"redflag/trust"
@@ -39,6 +40,13 @@ func TestStagingKeepsWhatIsStaged(t *testing.T) {
 	require.NoError(t, repo.Keys().Commit(first.Targets))
 	require.ErrorIs(t, stage(target("2.0.0")), signing.ErrIncomplete, "what is published waits for nobody")
 
-	require.NoError(t, signing.Staged{Root: repo.Root()}.Write(dir))
+	require.NoError(t, signing.Staged{Root: repo.Keys().Root()}.Write(dir))
+	require.ErrorIs(t, stage(target("2.0.0")), signing.ErrIncomplete, "that root is in force")
+	root, err := trust.Parse[metadata.RootType](repo.Keys().Root())
+	require.NoError(t, err)
+	root.Signed.Version++
+	next, err := root.ToBytes(false)
+	require.NoError(t, err)
+	require.NoError(t, signing.Staged{Root: next}.Write(dir))
 	require.Equal(t, api.CodeConflict, api.CodeOf(stage(target("2.0.0"))), "a change of root waits")
 }
