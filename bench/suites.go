@@ -51,6 +51,16 @@ var suites = []suite{
 		rows:    append(raceRows("even", 256, 16), raceRows("mixed", 256, 16)...),
 	},
 	{
+		id: "swarm-32-large", title: "Thirty-two agents, a payload four times as large", long: true,
+		command: `make bench-swarm ARGS="-agents 32 -mib 256 -links even -rate 6mbit -runs 5"`,
+		rows:    raceRows("even", 256, 32),
+	},
+	{
+		id: "swarm-32-large-mixed", title: "The same with mixed links", long: true,
+		command: `make bench-swarm ARGS="-agents 32 -mib 256 -links mixed -rate 6mbit -runs 5"`,
+		rows:    raceRows("mixed", 256, 32),
+	},
+	{
 		id: "sim", title: "A swarm past one machine, simulated",
 		about: "10,000 agents in 20 regions on links from 0.75 to 48 Mbit/s, a tenth of which go\n" +
 			"down once; the tracker and the plan are the product's. make sim-check holds the\n" +
