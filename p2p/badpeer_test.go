@@ -148,6 +148,35 @@ func TestMessagesThatStopTheLibrary(t *testing.T) {
 	requirePayload(t, m, torrent, want)
 }
 
+// TestPeerThatReadsNothing has a peer ask for a block and think better of it, again
+// and again: the refusals that it does not read must not pile up.
+func TestPeerThatReadsNothing(t *testing.T) {
+	t.Parallel()
+	w := p2ptest.NewWorld(t)
+	want := content(t, 1<<20)
+	torrent := p2ptest.MakeTorrent(t, want)
+	seed := w.Join(node("node-1", "eu"), p2ptest.Options{})
+	seed.Seed(t, torrent, want)
+
+	c := w.Dial(agent(8), seed)
+	hash, _ := hex.DecodeString(torrent.InfoHash)
+	self := p2p.ClientID("agent-8")
+	hello := slices.Concat([]byte("\x13BitTorrent protocol"), []byte{7: 4}, hash, self[:], // with the fast extension
+		[]byte{0, 0, 0, 1, 15, 0, 0, 0, 1, 2}) // have none, interested
+	_, err := c.Write(hello)
+	require.NoError(t, err)
+	block := binary.BigEndian.AppendUint32(make([]byte, 8), chunk)
+	ask := slices.Concat([]byte{0, 0, 0, 13, 6}, block, []byte{0, 0, 0, 13, 8}, block)
+	const times = 1 << 20
+	asked := 0
+	for err == nil && asked < times {
+		_, err = c.Write(bytes.Repeat(ask, 100))
+		asked += 100
+	}
+	require.Greater(t, asked, 1<<14, "it may ask that often: %v", err)
+	require.Less(t, asked, times/2)
+}
+
 // greeting meets whoever dials l as a peer that has everything would, and goes on
 // with what follows. The reserved byte says which extensions it has (BEP 10).
 func greeting(l net.Listener, id, infoHash string, reserved byte, follow func(c net.Conn, hello []byte)) {

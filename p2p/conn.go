@@ -45,10 +45,12 @@ type conn struct {
 	inbox    inbox
 	passed   []byte // what came through the inbox last, and what of that is unread
 	ready    []byte
+	heard    int64 // what written was when inbox.asked was set to 0 last
 
 	writing sync.Mutex
-	opening int    // bytes of the own handshake that are still to be written
-	haves   []byte // have messages that wait, see holdHaves; needs writing
+	opening int          // bytes of the own handshake that are still to be written
+	haves   []byte       // have messages that wait, see holdHaves; needs writing
+	written atomic.Int64 // writes that have ended
 
 	swarm     *Swarm
 	offering  atomic.Pointer[offering] // nil without a plan
@@ -85,6 +87,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		c.passed = c.inbox.pass(append(c.passed[:0], p[:greeting]...), p[greeting:n], c.busy)
 		c.ready = c.passed
+		if err := c.heeded(); err != nil {
+			return 0, err
+		}
 		if err != nil {
 			n = copy(p, c.ready)
 			c.ready = nil
@@ -108,6 +113,22 @@ func (c *conn) greeted() error {
 	}
 	c.share = c.swarm.share(hash)
 	c.greeting = nil
+	return nil
+}
+
+// mostAsked is how many requests a peer may send while it takes nothing: the
+// library (v1.61.0) has an answer to each ready, without a bound. Peers of ours have
+// at most a thousand that are not answered, and may cancel them and ask anew.
+const mostAsked = 1 << 14
+
+// heeded returns an error if a peer asks and asks and does not read the answers.
+func (c *conn) heeded() error {
+	if n := c.written.Load(); n != c.heard {
+		c.heard, c.inbox.asked = n, 0
+	}
+	if c.inbox.asked > mostAsked {
+		return fmt.Errorf("read from %s: %w", c.peer.ID, errDeaf)
+	}
 	return nil
 }
 
@@ -135,6 +156,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.haves = nil
 	}
 	n, err := c.Conn.Write(p)
+	c.written.Add(1)
 	return max(0, n-held), err
 }
 

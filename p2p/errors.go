@@ -26,6 +26,7 @@ var (
 	errSelf      = errors.New("connection to myself")
 	errRefused   = errors.New("peer is refused for a while")
 	errWrongID   = errors.New("peer speaks under another identity than its certificate's")
+	errDeaf      = errors.New("peer asks and takes no answer")
 	errUnknown   = errors.New("no peer is known by this address")
 	errBadInfo   = errors.New("info dictionary does not have the info hash")
 	errNotKnown  = errors.New("torrent is not in the store")

@@ -1,6 +1,10 @@
 package p2p
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+)
 
 // inbox holds have messages of a peer back while it is busy with requests.
 //
@@ -13,6 +17,7 @@ type inbox struct {
 	left  int64  // bytes of the message that passes, still to come
 	head  []byte // the beginning of a message, until it shows what it is
 	haves []byte // have messages that wait
+	asked int    // request messages that passed, until the caller sets it to 0
 }
 
 const (
@@ -44,6 +49,9 @@ func (b *inbox) pass(out, p []byte, busy func() bool) []byte {
 		if len(b.head) != haveSize {
 			b.left = prefixSize + int64(binary.BigEndian.Uint32(b.head)) - int64(len(b.head))
 			out = append(out, b.head...)
+		}
+		if len(b.head) > prefixSize && pp.MessageType(b.head[prefixSize]) == pp.Request {
+			b.asked++
 		}
 		b.head = b.head[:0]
 	}

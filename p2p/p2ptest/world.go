@@ -48,6 +48,7 @@ type Machine struct {
 	*p2p.Swarm
 	Peer     p2p.Peer
 	Dir      string
+	Addr     string
 	Announce p2p.Announcer
 }
 
@@ -80,6 +81,7 @@ func (w *World) Join(peer p2p.Peer, o Options) *Machine {
 		Swarm:    s,
 		Peer:     peer,
 		Dir:      o.Dir,
+		Addr:     inner.Addr().String(),
 		Announce: w.Tracker.Announcer(peer, inner.Addr().String()),
 	}
 }
@@ -94,6 +96,15 @@ func (w *World) Listen(peer p2p.Peer, infoHash string) net.Listener {
 	_, err = w.Tracker.Announcer(peer, inner.Addr().String())(w.tb.Context(), infoHash, 0)
 	require.NoError(w.tb, err)
 	return tls.NewListener(inner, w.ca.issue(w.tb, peer))
+}
+
+// Dial connects to a machine under a peer's certificate.
+func (w *World) Dial(peer p2p.Peer, m *Machine) net.Conn {
+	w.tb.Helper()
+	c, err := dial(w.ca.issue(w.tb, peer))(w.tb.Context(), m.Addr)
+	require.NoError(w.tb, err)
+	w.tb.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 // Seed imports content under the torrent t and announces it. It does not check
