@@ -197,3 +197,24 @@ func FuzzReadBits(f *testing.F) {
 		}
 	})
 }
+
+// TestFailedSyncIsNotForgotten: the sync after one that failed succeeds, though what
+// the first had to write is gone.
+func TestFailedSyncIsNotForgotten(t *testing.T) {
+	p := newPayload(t.TempDir(), 2*minPieceLength, minPieceLength)
+	require.NoError(t, p.create())
+	require.NoError(t, p.writeBits())
+	good := p.data
+	broken, err := os.Open(good.Name())
+	require.NoError(t, err)
+	require.NoError(t, broken.Close())
+	p.data = broken
+	require.ErrorIs(t, p.mark(0), ErrDisk)
+	p.data = good
+	require.ErrorIs(t, p.keep(), ErrDisk)
+	p.close()
+
+	again := newPayload(p.dir, p.length, p.pieceLength)
+	require.NoError(t, again.readBits())
+	require.False(t, again.has(0))
+}

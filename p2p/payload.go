@@ -31,6 +31,9 @@ type payload struct {
 	data *os.File
 
 	syncing sync.Mutex // held while data is synced; taken before mu
+	// unsynced is why a sync failed. The next one would succeed and mean nothing:
+	// the system may have dropped what it could not write. It needs syncing.
+	unsynced error
 
 	mu      sync.Mutex
 	info    []byte    // nil until it is known
@@ -202,8 +205,11 @@ func (p *payload) keep() error {
 	if fresh == 0 {
 		return nil
 	}
-	if err := p.data.Sync(); err != nil {
-		return diskError("sync payload", err)
+	if p.unsynced == nil {
+		p.unsynced = diskError("sync payload", p.data.Sync())
+	}
+	if p.unsynced != nil {
+		return p.unsynced
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
