@@ -46,7 +46,9 @@ type cluster struct {
 	falter    bool // a node breaks once it has handed out a command
 	loseReply int  // this many replies with commands get lost
 	enrolled  int
+	renewed   int
 	forge     func(*api.Command) // what a rogue node makes of a signed command
+	ahead     time.Duration      // of the clock that certificates are made by at first
 }
 
 type fakeNode struct {
@@ -204,6 +206,7 @@ func (n *fakeNode) routes() http.Handler {
 	}
 	handle("GET /v1/health", func(*http.Request) (any, error) { return api.PublicHealth{Status: api.StatusOK}, nil })
 	handle("POST /v1/enrol/agent", n.enrol)
+	handle("POST /v1/enrol/renew", n.renew)
 	handle("POST /v1/agents/{id}/poll", n.poll)
 	handle("POST /v1/swarm/{hash}/announce", n.announce)
 	handle("GET /v1/tuf/{name}", func(r *http.Request) (any, error) {
@@ -227,11 +230,24 @@ func (n *fakeNode) enrol(r *http.Request) (any, error) {
 	defer n.c.mu.Unlock()
 	n.c.enrolled++
 	id := pki.Identity{ClusterID: "test-cluster", Role: pki.RoleAgent, ID: req.AgentID, Region: req.Region}
-	cert, err := n.c.authority.Sign(req.CSR, id, time.Hour, time.Now())
+	cert, err := n.c.authority.Sign(req.CSR, id, time.Hour, time.Now().Add(n.c.ahead))
 	return api.EnrolAgentResponse{
 		ClusterID: "test-cluster", Certificate: cert, Authorities: n.c.authority.CertificatePEM(),
 		Root: n.c.repo.Root(), Nodes: n.c.addrs(),
 	}, err
+}
+
+func (n *fakeNode) renew(r *http.Request) (any, error) {
+	var req api.RenewRequest
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		return nil, err
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.c.renewed++
+	id := pki.Identity{ClusterID: "test-cluster", Role: pki.RoleAgent, ID: req.AgentID, Region: "eu"}
+	cert, err := n.c.authority.Sign(req.CSR, id, time.Hour, time.Now())
+	return api.RenewResponse{Certificate: cert, Authorities: n.c.authority.CertificatePEM()}, err
 }
 
 func (c *cluster) addrs() (all []api.NodeAddr) {

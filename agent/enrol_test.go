@@ -90,6 +90,20 @@ func TestEnrolledNameHolds(t *testing.T) {
 	require.ErrorContains(t, a.Run(t.Context()), "is enrolled as a1")
 }
 
+// TestCertificateOfAClockThatWasAhead: no node takes the agent's certificate before it
+// begins, and one gives it another.
+func TestCertificateOfAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.node("n1", "eu")
+	c.ahead = 24 * time.Hour
+	start(t, c.config())
+	require.Eventually(t, func() bool { return c.count() > 1 }, 20*time.Second, time.Millisecond)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.Equal(t, 1, c.renewed)
+}
+
 // TestRootMayComeLater enrols before the cluster has a root: only the pinned
 // one is believed when it comes.
 func TestRootMayComeLater(t *testing.T) {

@@ -183,12 +183,9 @@ func (m *membership) told(n int) {
 	m.incidents = slices.Delete(m.incidents, 0, min(n, len(m.incidents)))
 }
 
-// revive gets a new certificate when the old one ended while the machine was
-// off. A node gives one to the enrolled key, whoever asks.
+// revive gets a new certificate when the old one does not hold: it ended while the
+// machine was off. A node gives one to the enrolled key, whoever asks.
 func (m *membership) revive(ctx context.Context, nodes *nodeList) error {
-	if time.Now().Before(m.creds.Expires()) {
-		return nil
-	}
 	csr, err := m.creds.CSR()
 	if err != nil {
 		return err
@@ -200,8 +197,8 @@ func (m *membership) revive(ctx context.Context, nodes *nodeList) error {
 		return c.Do(ctx, http.MethodPost, "/v1/enrol/renew", api.RenewRequest{AgentID: m.creds.Identity().ID, CSR: csr}, &resp)
 	})
 	if err != nil {
-		return fmt.Errorf("renew expired certificate: %w", err)
+		return fmt.Errorf("renew certificate: %w", err)
 	}
-	m.log.Info("certificate had expired and is renewed")
+	m.log.Info("certificate did not hold and is renewed")
 	return m.creds.Renew(resp.Certificate, resp.Authorities)
 }
