@@ -164,10 +164,10 @@ func (p *payloads) fetch(ctx context.Context, a api.Artifact) {
 	log := p.log.With("artifact", a.Name, "version", a.Version, "info_hash", a.InfoHash)
 	log.Info("payload fetch started", "length", a.Length)
 	start := time.Now()
-	err := p.room(a.Length)
+	spec := p2p.FetchSpec{InfoHash: a.InfoHash, Length: a.Length, PieceLength: a.PieceLength, Announce: p.announce}
+	err := p.room(a.Length - p.swarm.Kept(spec))
 	var transfer api.Transfer
 	if err == nil {
-		spec := p2p.FetchSpec{InfoHash: a.InfoHash, Length: a.Length, PieceLength: a.PieceLength, Announce: p.announce}
 		work, cancel := context.WithCancelCause(ctx)
 		transfer, err = p.swarm.Fetch(work, spec, whileMoving(cancel))
 		cancel(nil)
@@ -185,9 +185,9 @@ func (p *payloads) fetch(ctx context.Context, a api.Artifact) {
 	}
 }
 
-// room refuses a payload that would leave too little disk for the log, with what
-// payloads that are under way have still to take.
-func (p *payloads) room(length int64) error {
+// room refuses a payload, of which so many bytes are missing, that would leave too
+// little disk for the log, with what payloads that are under way have still to take.
+func (p *payloads) room(missing int64) error {
 	free, _, err := diskSpace(p.node.cfg.DataDir)
 	if err != nil {
 		return nil //nolint:nilerr // where it cannot be told, it is tried
@@ -198,8 +198,8 @@ func (p *payloads) room(length int64) error {
 			promised += s.Total - s.Done
 		}
 	}
-	if free-promised-length < minDiskFree {
-		return fmt.Errorf("%s of disk are free, %s of it for payloads that are under way, and this one needs %s", api.Bytes(free), api.Bytes(promised), api.Bytes(length))
+	if free-promised-missing < minDiskFree {
+		return fmt.Errorf("%s of disk are free, %s of it for payloads that are under way, and this one needs %s", api.Bytes(free), api.Bytes(promised), api.Bytes(missing))
 	}
 	return nil
 }

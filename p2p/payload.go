@@ -120,20 +120,32 @@ func (p *payload) infoBytes() []byte {
 	return p.info
 }
 
-// readBits loads the bits. Bits that do not fit the payload, and all bits of
-// data that is not there, count for nothing: they are written anew.
-func (p *payload) readBits() error {
+// storedBits returns the bits on disk. Bits that do not fit the payload, and all
+// bits of data that is not there, count for nothing: it returns nil.
+func (p *payload) storedBits() ([]byte, error) {
 	st, err := os.Stat(filepath.Join(p.dir, fileData))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return diskError("find payload", err)
+		return nil, diskError("find payload", err)
 	}
 	usable := err == nil && st.Size() == p.length
 	b, err := durable.ReadFile(filepath.Join(p.dir, filePieces), int64(len(p.have)))
 	if err != nil || len(b) != len(p.have) || !usable {
-		return p.writeBits()
+		return nil, nil //nolint:nilerr // they are written anew
 	}
 	if rest := p.pieces % 8; rest != 0 {
 		b[len(b)-1] &= 0xff << (8 - rest)
+	}
+	return b, nil
+}
+
+// readBits loads the bits, or writes new ones.
+func (p *payload) readBits() error {
+	b, err := p.storedBits()
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return p.writeBits()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

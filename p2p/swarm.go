@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"net"
 	"os"
 	"path/filepath"
@@ -279,6 +280,21 @@ func (s *Swarm) Unfinished(before time.Time) []string {
 		}
 	}
 	return found
+}
+
+// Kept returns how many bytes of a payload an earlier Fetch has left on disk, which
+// the next one need not fetch.
+func (s *Swarm) Kept(spec FetchSpec) (bytes int64) {
+	hash, err := parseHash(spec.InfoHash)
+	if err != nil || checkDimensions(spec.Length, spec.PieceLength) != nil {
+		return 0
+	}
+	p := newPayload(s.store.dir(hash), spec.Length, spec.PieceLength)
+	stored, _ := p.storedBits()
+	for _, b := range stored {
+		bytes += int64(bits.OnesCount8(b)) * spec.PieceLength
+	}
+	return min(bytes, spec.Length)
 }
 
 // Open opens a complete payload to read. The caller closes it and verifies

@@ -185,11 +185,14 @@ func TestCancelKeepsWhatWasFetched(t *testing.T) {
 	require.ErrorIs(t, err, p2p.ErrNotComplete)
 	_, open := m.Stats(torrent.InfoHash)
 	require.False(t, open, "the download has stopped")
+	require.GreaterOrEqual(t, m.Kept(m.Spec(torrent)), half.Done)
+	require.Less(t, m.Kept(m.Spec(torrent)), half.Total)
 
 	rest, err := m.Fetch(t.Context(), m.Spec(torrent), nil)
 	require.NoError(t, err)
 	requirePayload(t, m, torrent, want)
 	require.LessOrEqual(t, half.Done+rest.FromPeers+rest.FromNodes, rest.Total, "nothing verified is fetched twice")
+	require.Equal(t, half.Total, m.Kept(m.Spec(torrent)))
 }
 
 // snapshot copies a store while its swarm runs, as a kill would leave it. A
