@@ -1,6 +1,7 @@
 package signing_test
 
 import (
+	"bytes"
 	"crypto"
 	"encoding/json"
 	"os"
@@ -102,6 +103,10 @@ func TestDelegatedKey(t *testing.T) {
 	o.sync(next)
 	_, err = dev.AddTargets("app", second, of("app", "6.6"), time.Now())
 	require.ErrorIs(t, err, signing.ErrNoKeys)
+	made := bytes.Replace(second, []byte(`"version":2`), []byte(`"version":9223372036854775806`), 1)
+	require.NotEqual(t, second, made)
+	_, err = next.AddTargets("app", made, of("app", "1.2"), time.Now())
+	require.ErrorIs(t, err, trust.ErrSignature, "of what nobody signed even the version does not count for ever")
 	third, err := next.AddTargets("app", second, of("app", "1.2"), time.Now())
 	require.NoError(t, err)
 	o.ServeRole("app", third)

@@ -73,6 +73,11 @@ func (r *Repository) deskUnder(role string, root, targets []byte) (d desk, err e
 
 func rolePath(dir, role string) string { return filepath.Join(dir, "roles", role+".json") }
 
+// maxHearsay is the highest version that counts of a file that does not verify. No
+// role gets there by being signed; a server that makes one up could otherwise leave
+// no version to go on to.
+const maxHearsay = 1 << 40
+
 // newer returns what to build on: current or the local file, whichever has the
 // higher version, and the targets that it names.
 //
@@ -100,6 +105,8 @@ func (d desk) newer(current []byte) (base *targetsMetadata, named map[string]tru
 			base, named = m, summary.Targets
 		case err != nil && d.role == metadata.TARGETS:
 			return nil, nil, fmt.Errorf("%s %w", f.whose, err)
+		case err != nil && m.Signed.Version > maxHearsay:
+			return nil, nil, fmt.Errorf("%s %w: and it says that it is version %d", f.whose, err, m.Signed.Version)
 		}
 	}
 	base.Signed.Version = version
