@@ -143,7 +143,24 @@ func (n *Node) expiries() ([]expiry, error) {
 		}
 		ends = append(ends, expiry{what, "redflag ca rotate", a.NotAfter})
 	}
+	if last, found := n.lastAdmin(); found {
+		ends = append(ends, last)
+	}
 	return append(ends, n.metadataEnds(now)...), nil
+}
+
+// lastAdmin is the end of the admin's token that is valid longest: after it nobody
+// can make another. The founder's never ends, while it is not revoked.
+func (n *Node) lastAdmin() (last expiry, found bool) {
+	if _, hash, _ := n.operator(api.Founder); len(hash) > 0 {
+		return expiry{}, false
+	}
+	for _, op := range n.state().Operators() {
+		if op.Role == api.OperatorAdmin && op.RevokedAt.IsZero() && op.ExpiresAt.After(last.at) {
+			last = expiry{"the last admin's token (" + op.ID + ")", "redflag operator create NAME --role admin", op.ExpiresAt}
+		}
+	}
+	return last, !last.at.IsZero()
 }
 
 func (n *Node) metadataEnds(now time.Time) (ends []expiry) {

@@ -141,6 +141,24 @@ func TestExpiryAlarms(t *testing.T) {
 	require.Contains(t, logs.String(), `"next":"redflag ca rotate"`)
 }
 
+// The last admin's token ends while nobody can make another any more.
+func TestExpiryOfTheLastAdmin(t *testing.T) {
+	r := start(t)
+	admin := func(id string, ttl time.Duration) *api.Client {
+		t.Helper()
+		var made api.CreateOperatorResponse
+		r.do("/v1/operators", api.CreateOperatorRequest{ID: id, Role: api.OperatorAdmin, TTL: api.Duration(ttl)}, &made)
+		return &api.Client{Servers: r.operator.Servers, Bearer: made.Token, HTTP: http.DefaultClient}
+	}
+	admin("ada", 10*day)
+	otto := admin("otto", 20*day+time.Hour)
+	require.NotContains(t, checkCertificates(r.node, r.node.view()).detail, "admin")
+	require.NoError(t, otto.Do(t.Context(), http.MethodDelete, "/v1/operators/"+api.Founder, nil, nil))
+	f := checkCertificates(r.node, r.node.view())
+	require.Contains(t, f.detail, "the last admin's token (otto) expires in 20 days")
+	require.Contains(t, f.advice, "operator create")
+}
+
 // Full disk, by the threshold that the settings give and by a write that fails.
 func TestHealthSeesDiskTrouble(t *testing.T) {
 	r := start(t)
