@@ -111,9 +111,8 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	if err := p.exchange(ctx, req, &resp); err != nil {
-		if time.Now().Before(p.trust.creds.Begins()) {
-			// A node whose clock was ahead made it. Or this clock is behind, but
-			// then it is another error, which revive has as well.
+		// A node whose clock was ahead made a certificate that has not begun.
+		if p.trust.clock.now().Before(p.trust.creds.Begins()) {
 			return 0, errors.Join(err, p.trust.revive(ctx, p.mesh.nodes))
 		}
 		return 0, err

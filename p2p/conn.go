@@ -117,8 +117,8 @@ func (c *conn) greeted() error {
 }
 
 // mostAsked is how many requests a peer may send while it takes nothing: the
-// library (v1.61.0) has an answer to each ready, without a bound. Peers of ours have
-// at most a thousand that are not answered, and may cancel them and ask anew.
+// library (v1.61.0) has an answer to each ready, without a bound. Of peers of ours at
+// most a thousand are outstanding, and cancelled ones count until they are answered.
 const mostAsked = 1 << 14
 
 // heeded returns an error if a peer asks and asks and does not read the answers.

@@ -22,6 +22,11 @@ func (p *payload) recover(hashes []byte) error {
 		if !good {
 			continue
 		}
+		// Written anew: where a sync has failed, the system takes for written what is
+		// not on disk.
+		if _, err := io.Copy(io.NewOffsetWriter(p.data, int64(i)*p.pieceLength), p.section(i)); err != nil {
+			return diskError("write piece", err)
+		}
 		if err := p.mark(i); err != nil {
 			return err
 		}

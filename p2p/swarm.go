@@ -282,8 +282,8 @@ func (s *Swarm) Unfinished(before time.Time) []string {
 	return found
 }
 
-// Kept returns how many bytes of a payload an earlier Fetch has left on disk, which
-// the next one need not fetch.
+// Kept returns how many bytes of a payload an earlier Fetch has left on disk: for
+// those the next one takes no more room.
 func (s *Swarm) Kept(spec FetchSpec) (bytes int64) {
 	hash, err := parseHash(spec.InfoHash)
 	if err != nil || checkDimensions(spec.Length, spec.PieceLength) != nil {

@@ -28,7 +28,11 @@ type desk struct {
 	local     []byte   // its content; nil for a delegated role that was never signed here
 	keys      []string // ids of those that may sign
 	threshold int
-	check     func(file []byte, now time.Time) (trust.TargetsSummary, error)
+	// hearsay is the highest version that counts of a file that does not verify: a
+	// server that makes one up could otherwise leave no version to go on to. It grows
+	// with each version of targets, and a key is taken away by one.
+	hearsay int64
+	check   func(file []byte, now time.Time) (trust.TargetsSummary, error)
 }
 
 // desk returns the desk of a role as the local root and targets have it.
@@ -54,6 +58,10 @@ func (r *Repository) deskUnder(role string, root, targets []byte) (d desk, err e
 	if err != nil {
 		return desk{}, err
 	}
+	over, err := trust.Parse[metadata.TargetsType](targets)
+	if err != nil {
+		return desk{}, err
+	}
 	i := slices.IndexFunc(delegated, func(d trust.Delegation) bool { return d.Role == role })
 	if i < 0 {
 		return desk{}, api.Errorf(api.CodeNotFound, "targets delegates nothing to a role %.80q", role).
@@ -61,6 +69,7 @@ func (r *Repository) deskUnder(role string, root, targets []byte) (d desk, err e
 	}
 	d = desk{
 		role: role, path: rolePath(r.dir, role), keys: delegated[i].Keys, threshold: delegated[i].Threshold,
+		hearsay: min(over.Signed.Version, 1<<30) << 32,
 		check: func(file []byte, now time.Time) (trust.TargetsSummary, error) {
 			return trust.CheckDelegated(targets, role, file, now)
 		},
@@ -72,11 +81,6 @@ func (r *Repository) deskUnder(role string, root, targets []byte) (d desk, err e
 }
 
 func rolePath(dir, role string) string { return filepath.Join(dir, "roles", role+".json") }
-
-// maxHearsay is the highest version that counts of a file that does not verify. No
-// role gets there by being signed; a server that makes one up could otherwise leave
-// no version to go on to.
-const maxHearsay = 1 << 40
 
 // newer returns what to build on: current or the local file, whichever has the
 // higher version, and the targets that it names.
@@ -105,7 +109,7 @@ func (d desk) newer(current []byte) (base *targetsMetadata, named map[string]tru
 			base, named = m, summary.Targets
 		case err != nil && d.role == metadata.TARGETS:
 			return nil, nil, fmt.Errorf("%s %w", f.whose, err)
-		case err != nil && m.Signed.Version > maxHearsay:
+		case err != nil && m.Signed.Version > d.hearsay:
 			return nil, nil, fmt.Errorf("%s %w: and it says that it is version %d", f.whose, err, m.Signed.Version)
 		}
 	}
