@@ -48,6 +48,7 @@ func (m *mesh) corrupt(id string, good []byte) {
 // the piece hash and the right bytes come from elsewhere; when nobody has the
 // right bytes, nothing is installed and the old version stays.
 func TestPeerTampersWithPayload(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	m.agent("liar", "eu", n1)
@@ -85,6 +86,7 @@ func TestPeerTampersWithPayload(t *testing.T) {
 // TestOlderVersionIsRefused: a command to install what is older than what runs
 // is refused; going back is what rollback is for.
 func TestOlderVersionIsRefused(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	a := m.agent("a1", "eu", n1)
@@ -117,6 +119,7 @@ func TestOlderVersionIsRefused(t *testing.T) {
 // TestBadInput: each mistake gets its own exit code, says what to do next, and
 // changes nothing.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	m.publish("1.0.0", payload(1, 64<<10))
@@ -160,6 +163,7 @@ func TestBadInput(t *testing.T) {
 // and leaves the way free for the next version; other content under the same
 // version is refused.
 func TestPublishingAgainIsHarmless(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	m.found()
 	first := payload(1, 100<<10)

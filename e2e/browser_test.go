@@ -367,6 +367,7 @@ func (m *mesh) operatorToken() string {
 // TestDashboardIsServed: every node serves the pages, or says how to build
 // them; the API beside them still answers in JSON.
 func TestDashboardIsServed(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n := m.found()
 	get := func(path string) (int, http.Header) {

@@ -59,6 +59,7 @@ func TestCARollsOverUnderARollout(t *testing.T) {
 	if testing.Short() {
 		t.Skip("three nodes and six agents need half a minute")
 	}
+	t.Parallel()
 	m := newMesh(t)
 	procs := m.cluster()
 	m.run("settings", "set", "trust.certificate_life=2m", "agent.download_limit=2mbit")

@@ -41,6 +41,7 @@ func (m *mesh) voters(via *proc) int {
 // one and take writes; the killed one comes back under another address and
 // catches up.
 func TestLeaderComesBackElsewhere(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	procs := m.cluster()
 	var leader, other *proc

@@ -25,6 +25,7 @@ func TestCoordinators(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs four processes")
 	}
+	t.Parallel()
 	m := newMesh(t)
 	first := m.found() // n1, in eu
 	join := func(id, region string) *proc {

@@ -66,6 +66,7 @@ func TestConfigLayers(t *testing.T) {
 
 // TestHelpTeaches: every command has an example.
 func TestHelpTeaches(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	var walk func(path ...string)
 	seen := 0

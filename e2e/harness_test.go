@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,19 @@ import (
 
 // patience bounds every wait for something that must happen.
 const patience = 60 * time.Second
+
+// sideBySide is how many tests run at the same time: they wait more than they work.
+const sideBySide = "4"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", sideBySide)
+	}
+	os.Exit(m.Run())
+}
 
 var buildOnce = sync.OnceValues(func() (string, error) {
 	if bin := os.Getenv("REDFLAG_BINARY"); bin != "" {

@@ -11,6 +11,7 @@ import (
 // TestKeyCeremony: two of three people publish and change keys with the binary
 // alone; an agent follows through a new root and a new online key.
 func TestKeyCeremony(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	m.first = m.node("n1", "eu")
 	m.eventually("the first node makes the keys", func() bool {

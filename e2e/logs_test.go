@@ -38,6 +38,7 @@ func (m *mesh) logs(via *proc, args ...string) []logLine {
 // install to the failed health gate and the way back, asking a node that had no
 // part in it.
 func TestOneCorrelationID(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	procs := m.cluster()
 	leader, others := "", []string{}
@@ -111,6 +112,7 @@ func TestOneCorrelationID(t *testing.T) {
 // TestDebugForOneAgent: settings change the level of one agent with its next
 // poll, and of no other.
 func TestDebugForOneAgent(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	m.agent("a1", "eu", n1)
@@ -149,6 +151,7 @@ func TestDebugFromTheEnvironment(t *testing.T) {
 
 // TestFollowTheLogs: --follow prints lines that come after the call, once.
 func TestFollowTheLogs(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	follow := m.start("follow", "logs", "--follow", "--json", "--grep", "agent started",

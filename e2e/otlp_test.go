@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,22 @@ import (
 	"redflag/telemetry/otlp/otlptest"
 )
 
+// asleep is a listener that closes what it accepts until it is up.
+type asleep struct {
+	net.Listener
+	up atomic.Bool
+}
+
+func (l *asleep) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil || l.up.Load() {
+			return c, err
+		}
+		_ = c.Close()
+	}
+}
+
 // TestExportToACollector has a cluster export to a collector that comes up late,
 // and finds one rollout there by its correlation id: in the lines of the node
 // and of the agent, and as a trace.
@@ -20,19 +37,23 @@ func TestExportToACollector(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs two processes")
 	}
+	t.Parallel()
 	m := newMesh(t)
 	headers := m.path("headers")
 	require.NoError(t, os.WriteFile(headers, []byte("# of the collector\nX-Api-Key: s3cr3t-of-the-collector\n"), 0o600))
 	first := m.foundBy(m.node("n1", "eu", "--otlp-headers", headers))
 	m.agent("kiosk", "eu", first)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	addr := ln.Addr().String()
-	require.NoError(t, ln.Close())
+	ln := &asleep{Listener: inner}
+	got := otlptest.New()
+	srv := &http.Server{Handler: got, ReadHeaderTimeout: time.Minute}
+	go func() { _ = srv.Serve(ln) }()
+	t.Cleanup(func() { _ = srv.Close() })
 	_, errOut, err := m.try("settings", "set", "otlp.endpoint=http://collector.example.org:4318")
 	require.Error(t, err)
 	require.Contains(t, errOut, "https://")
-	m.run("settings", "set", "otlp.endpoint=http://"+addr, "otlp.metrics_interval=1s")
+	m.run("settings", "set", "otlp.endpoint=http://"+inner.Addr().String(), "otlp.metrics_interval=1s")
 	m.eventually("the node says that the collector is down", func() bool {
 		return strings.Contains(m.log("n1"), "export to the collector fails")
 	})
@@ -40,12 +61,7 @@ func TestExportToACollector(t *testing.T) {
 	r := m.rollOut("--version", "1.0.0", "--to", "all")
 	require.Equal(t, 1, r.Counts["succeeded"])
 
-	got := otlptest.New()
-	ln, err = net.Listen("tcp", addr)
-	require.NoError(t, err)
-	srv := &http.Server{Handler: got, ReadHeaderTimeout: time.Minute}
-	go func() { _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close() })
+	ln.up.Store(true)
 	lines := func(service, source string) []otlptest.Line {
 		return got.Lines(func(l otlptest.Line) bool {
 			return l.Service == service && l.Source == source && l.Trace == r.CorrelationID

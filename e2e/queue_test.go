@@ -10,6 +10,7 @@ import (
 // TestUnknownKindIsReportedUnsupported: a node that is newer than an agent may
 // send it a kind of command that it does not know. The agent says so.
 func TestUnknownKindIsReportedUnsupported(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	m.agent("a1", "eu", m.found())
 	m.eventually("the agent polls", func() bool { return strings.Contains(m.run("agents"), " idle ") })
@@ -32,6 +33,7 @@ func TestUnknownKindIsReportedUnsupported(t *testing.T) {
 // TestCancelReachesRunningAgent: an operator's cancel stops an agent in the
 // middle of a download, and the agent confirms it. The repeat then succeeds.
 func TestCancelReachesRunningAgent(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	m.agent("a1", "eu", m.found())
 	m.eventually("the agent polls", func() bool { return strings.Contains(m.run("agents"), " idle ") })

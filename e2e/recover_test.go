@@ -13,6 +13,7 @@ func TestRecoveredNodeServes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a cluster of three to lose its majority")
 	}
+	t.Parallel()
 	m := newMesh(t)
 	procs := m.cluster()
 	m.agent("a1", "eu", procs["n1"])
@@ -53,6 +54,7 @@ func TestRecoveredNodeServes(t *testing.T) {
 // an agent there knows. It gets its work from it, and what it says reaches
 // everybody.
 func TestReadReplicaServesAgents(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	m.found()
 	token := m.run("token", "create", "--kind", "node")

@@ -18,6 +18,7 @@ func TestSnapshotBringsAClusterBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster of three, twice")
 	}
+	t.Parallel()
 	m := newMesh(t)
 	procs := m.cluster()
 	m.agent("a1", "eu", procs["n1"])

@@ -27,12 +27,13 @@ func TestAgentUpdatesItself(t *testing.T) {
 		t.Skip("it builds another binary")
 	}
 	m := newMesh(t)
-	n1 := m.found()
 	newer := m.path("newer")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version=9.9.9", "-o", newer, "redflag/cmd/redflag")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=9.9.9", "-o", newer, "redflag/cmd/redflag")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	said, err := build.CombinedOutput()
 	require.NoError(t, err, string(said))
+	t.Parallel() // a build takes both cores
+	n1 := m.found()
 	agent := m.agent("a1", "eu", n1)
 	runs := func(version string) bool {
 		var a agentView
@@ -72,6 +73,7 @@ func TestAgentUpdatesItself(t *testing.T) {
 
 // TestScanIsSeen has a machine scanned, and looks at what operators see of it.
 func TestScanIsSeen(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	m.agent("a1", "eu", n1, "--metered", "yes", "--window", "daily 00:00-24:00")
@@ -103,6 +105,7 @@ func TestScanIsSeen(t *testing.T) {
 // TestPoolFailsOver gives an operation to an agent that has died: another one
 // carries it out once the lease is over.
 func TestPoolFailsOver(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n1 := m.found()
 	a1 := m.agent("a1", "eu", n1, "--label", "pool=server")
@@ -134,6 +137,7 @@ func TestPoolFailsOver(t *testing.T) {
 		return m.command(rollout{ID: "pool.t1.1"}, "a1").State == "cancelled"
 	})
 	require.Contains(t, m.run("pools", "run", "scan", "--region", "eu", "--task-id", "t1"), "is with a2", "a repeat is harmless")
+	m.run("settings", "unset", "pool.lease")
 	m.run("settings", "set", "pool.policy=pinned:a2")
 	require.Contains(t, m.run("pools", "run", "scan", "--region", "eu", "--task-id", "t2"), "is with a2")
 }
