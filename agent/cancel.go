@@ -57,13 +57,18 @@ func (e *executor) cancelCommand(commandID string) error {
 		e.cancel(errCancelled)
 		return nil
 	}
-	return e.journal.refuseCancel(commandID, "the change is being made and cannot be stopped any more")
+	return e.journal.refuseCancel(commandID, tooLate)
 }
 
-// cancel ends a command that has not begun. One that is not known either got
+// tooLate is why a command is not cancelled.
+const tooLate = "the change is being made and cannot be stopped any more"
+
+// cancel ends a command that has not begun, and refuses one that has and waits for
+// the agent's next start. One that is not known either got
 // lost with a reply, and must not run if it comes again; of one that has ended
 // the final report is in the outbox again.
 func (j *journal) cancel(commandID string) error {
+	begun := false
 	err := j.db.Update(func(tx *bolt.Tx) error {
 		e, err := getEntry(tx, commandID)
 		if err != nil {
@@ -81,6 +86,9 @@ func (j *journal) cancel(commandID string) error {
 			_, err := enqueueOnce(tx, *e.Final)
 			return err
 		}
+		if begun = e.Install.Begun() || e.Ran; begun {
+			return nil
+		}
 		report := newReport(commandID, api.StateCancelled)
 		e.State, e.Final = api.StateCancelled, &report
 		if err := putEntry(tx, e); err != nil {
@@ -93,6 +101,9 @@ func (j *journal) cancel(commandID string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("journal cancelled command %s: %w", commandID, err)
+	}
+	if begun {
+		return j.refuseCancel(commandID, tooLate)
 	}
 	return nil
 }

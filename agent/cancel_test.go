@@ -7,9 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"redflag/api"
-
+	"redflag/agent/install"
 	"redflag/agent/system"
+	"redflag/api"
 )
 
 // During a download a wish to cancel is carried out; nothing is installed.
@@ -40,6 +40,36 @@ func TestCancelBeforeItRuns(t *testing.T) {
 	reports := outbox(t, m.journal)
 	require.Len(t, reports, 1)
 	require.Equal(t, api.StateCancelled, reports[0].State)
+}
+
+// A command that an earlier life of the process began to carry out is not taken for
+// cancelled while the new one has not come to it yet.
+func TestCancelOfAnInstallThatHasBegun(t *testing.T) {
+	m := newMachine(t, "1.0")
+	m.order(api.KindInstall, "1.0")
+	e := next(t, m.journal)
+	require.NoError(t, m.journal.start(e))
+	e.Install = &install.Progress{Stage: install.StageProving}
+	require.NoError(t, m.journal.note(e))
+	m.boot()
+	require.NoError(t, m.cancelCommand(e.Command.ID))
+	require.NotNil(t, next(t, m.journal), "it goes on")
+	reports := outbox(t, m.journal)
+	require.Len(t, reports, 2)
+	require.NotEmpty(t, reports[1].CancelRefused)
+}
+
+// One that was under way and had changed nothing ends, also if it was read before.
+func TestCancelOfAHeldCommand(t *testing.T) {
+	m := newMachine(t, "1.0")
+	m.order(api.KindInstall, "1.0")
+	require.NoError(t, m.journal.start(next(t, m.journal)))
+	m.boot()
+	held := next(t, m.journal)
+	require.NoError(t, m.cancelCommand(held.Command.ID))
+	require.NoError(t, m.execute(t.Context(), held))
+	require.Zero(t, m.shelf.fetches)
+	require.Len(t, outbox(t, m.journal), 2, "running, cancelled")
 }
 
 // A command that is cancelled before it arrives must not run when it does.

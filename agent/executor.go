@@ -150,8 +150,7 @@ func (e *executor) execute(ctx context.Context, en *entry) error {
 		log.Info("command held for the next start", telemetry.KeyError, err)
 		return nil //nolint:nilerr // the end was asked for; the journal has the command
 	}
-	_, back := errors.AsType[*install.RolledBackError](err)
-	if cause := context.Cause(work); err != nil && cause != nil && !back {
+	if cause := context.Cause(work); err != nil && cause != nil && !en.Install.Begun() {
 		err = cause // why it was stopped says more than what that broke
 	}
 	if en.Log == nil {
@@ -226,7 +225,7 @@ func (e *executor) begin(ctx context.Context, en *entry) (work context.Context, 
 }
 
 func (e *executor) perform(ctx context.Context, log hclog.Logger, en *entry) error {
-	if ctx.Err() != nil && !en.Install.Begun() {
+	if ctx.Err() != nil && en.Install == nil { // one that is under way has something to clear away
 		return context.Cause(ctx)
 	}
 	switch en.Command.Kind {

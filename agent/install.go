@@ -224,10 +224,12 @@ func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) er
 		Begin: func() error { return e.pointOfNoReturn(ctx) },
 	}
 	err := e.engine.Run(ctx, job)
-	if errors.Is(err, install.ErrRestart) || errors.Is(err, errNotJournalled) || (err != nil && ctx.Err() != nil) {
+	stopped := err != nil && ctx.Err() != nil
+	held := stopped && errors.Is(context.Cause(ctx), context.Canceled)
+	if errors.Is(err, install.ErrRestart) || errors.Is(err, errNotJournalled) || held {
 		return err
 	}
-	if err != nil && (classOf(err) == api.ErrorVerify || errors.Is(err, p2p.ErrDisk)) {
+	if err != nil && !stopped && (classOf(err) == api.ErrorVerify || errors.Is(err, p2p.ErrDisk)) {
 		// A payload that is not what was signed must not be served to others.
 		if err := errors.Join(e.payloads.remove(r.InfoHash), e.contents.remove(&r)); err != nil {
 			log.Warn("payload not removed", telemetry.KeyError, err)

@@ -144,9 +144,6 @@ func (j *journal) held() (ids []string, err error) {
 // of this process did. It returns errEnded for a command that was cancelled
 // since e was read.
 func (j *journal) start(e *entry) error {
-	if e.State == api.StateRunning {
-		return nil
-	}
 	return j.db.Update(func(tx *bolt.Tx) error {
 		now, err := getEntry(tx, e.Command.ID)
 		if err != nil {
@@ -154,6 +151,9 @@ func (j *journal) start(e *entry) error {
 		}
 		if now != nil && now.Final != nil {
 			return errEnded
+		}
+		if e.State == api.StateRunning {
+			return nil
 		}
 		e.State = api.StateRunning
 		if err := putEntry(tx, e); err != nil {

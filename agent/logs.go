@@ -71,7 +71,11 @@ func (a *Agent) closeLogs(s *logShipper) {
 // apply takes over the settings of the log.
 func (s *logShipper) apply(settings api.Settings) {
 	s.spool.SetLimit(settings.Bytes(api.SettingLogSpool))
-	s.limiter.SetLimit(rate.Limit(settings.Rate(api.SettingLogRate).BytesPerSecond()))
+	limit := rate.Inf
+	if r := settings.Rate(api.SettingLogRate); r != api.Unlimited {
+		limit = rate.Limit(r.BytesPerSecond())
+	}
+	s.limiter.SetLimit(limit)
 }
 
 // after is called when a poll has succeeded.

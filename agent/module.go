@@ -89,6 +89,9 @@ func (e *executor) runOnce(ctx context.Context, log hclog.Logger, en *entry, tar
 			return trust.CopyVerified(w, src, record.Length, record.SHA256)
 		},
 		func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			en.Ran = true
 			if err := e.journal.note(en); err != nil {
 				return err

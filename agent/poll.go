@@ -48,6 +48,7 @@ type poller struct {
 	swarms    func() []api.SwarmMember
 	trust     *membership
 
+	mu        sync.Mutex // of what a request is made of: a self-update makes one too
 	lastIndex uint64
 	settings  api.AgentSettings
 }
@@ -157,6 +158,8 @@ func nextPoll(d api.Duration) time.Duration {
 
 // request is the next poll, and whether more reports wait than fit into it.
 func (p *poller) request() (req *api.PollRequest, more bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	held, err := p.journal.held()
 	if err != nil {
 		return nil, false, fmt.Errorf("read journal: %w", err)
@@ -233,6 +236,8 @@ func (p *poller) absorb(req *api.PollRequest, resp *api.PollResponse) error {
 	if took.repeats > 0 {
 		p.kick() // their final reports wait again
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.lastIndex = max(p.lastIndex, resp.Index)
 	changed := p.mesh.nodes.learn(resp.Nodes)
 	if resp.Settings != nil && resp.Settings.Version != p.settings.Version {

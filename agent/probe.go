@@ -66,10 +66,10 @@ var errNewConnection = errors.New("the connection was not open yet")
 
 // roundTrip measures one to the nearest node, under whatever load the link has.
 // It says nothing about the node, so it is not held against it.
-func (m *mesh) roundTrip(ctx context.Context) (took time.Duration, err error) {
+func (m *mesh) roundTrip(ctx context.Context) (to string, took time.Duration, err error) {
 	nodes := m.nodes.order()
 	if len(nodes) == 0 {
-		return 0, errNewConnection
+		return "", 0, errNewConnection
 	}
 	reused := false
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
@@ -82,7 +82,7 @@ func (m *mesh) roundTrip(ctx context.Context) (took time.Duration, err error) {
 	if err == nil && !reused {
 		err = errNewConnection
 	}
-	return took, err
+	return nodes[0].ID, took, err
 }
 
 // timed makes one request to n and counts its round trip, but only over a

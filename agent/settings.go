@@ -97,7 +97,7 @@ func (l *limits) moved() yield.Bytes {
 }
 
 // yieldTo follows the traffic on the default route's interface until ctx ends.
-func (l *limits) yieldTo(ctx context.Context, roundTrip func(context.Context) (time.Duration, error)) error {
+func (l *limits) yieldTo(ctx context.Context, roundTrip func(context.Context) (string, time.Duration, error)) error {
 	return yield.Run(ctx, yield.Link{
 		On: l.yields, Own: l.moved, Interface: yield.DefaultInterface, RTT: roundTrip, Set: l.yield,
 	})

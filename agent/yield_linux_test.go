@@ -106,7 +106,7 @@ func takeForeground(t *testing.T, on, from *netlab.Host) (stop func(), count fun
 }
 
 // roundTripper returns a way to measure a round trip between two hosts.
-func roundTripper(t *testing.T, on, to *netlab.Host) func(context.Context) (time.Duration, error) {
+func roundTripper(t *testing.T, on, to *netlab.Host) func(context.Context) (string, time.Duration, error) {
 	t.Helper()
 	var l net.Listener
 	require.NoError(t, to.Do(func() (err error) {
@@ -126,13 +126,13 @@ func roundTripper(t *testing.T, on, to *netlab.Host) func(context.Context) (time
 		return err
 	}))
 	t.Cleanup(func() { _ = c.Close() })
-	return func(context.Context) (time.Duration, error) {
+	return func(context.Context) (string, time.Duration, error) {
 		began := time.Now()
 		b := []byte{1}
 		if _, err := c.Write(b); err != nil {
-			return 0, err
+			return "", 0, err
 		}
 		_, err := io.ReadFull(c, b)
-		return time.Since(began), err
+		return to.IP, time.Since(began), err
 	}
 }

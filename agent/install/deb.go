@@ -166,26 +166,26 @@ func (d *debInstaller) file(r Record) string {
 
 // field reads a field of a kept package.
 func (d *debInstaller) field(ctx context.Context, r Record, name string) (string, error) {
-	var out bytes.Buffer
-	err := process.Run(ctx, process.Command{Argv: []string{"dpkg-deb", "--field", d.file(r), name}, Timeout: time.Minute, Out: &out})
+	var out, said bytes.Buffer
+	err := process.Run(ctx, process.Command{Argv: []string{"dpkg-deb", "--field", d.file(r), name}, Timeout: time.Minute, Out: &out, Err: &said})
 	if err != nil {
-		return "", fmt.Errorf("read package of %s %s: %w: %s", r.Name, r.Version, err, strings.TrimSpace(out.String()))
+		return "", fmt.Errorf("read package of %s %s: %w: %s", r.Name, r.Version, err, strings.TrimSpace(said.String()))
 	}
 	return strings.TrimSpace(out.String()), nil
 }
 
 // installed returns the installed version of a package, or "".
 func (d *debInstaller) installed(ctx context.Context, pkg string) (string, error) {
-	var out bytes.Buffer
+	var out, said bytes.Buffer
 	argv := append([]string{"dpkg-query"}, d.queryArgs()...)
 	argv = append(argv, "--show", "--showformat=${db:Status-Status} ${Version}", "--", pkg)
-	err := process.Run(ctx, process.Command{Argv: argv, Timeout: time.Minute, Out: &out})
+	err := process.Run(ctx, process.Command{Argv: argv, Timeout: time.Minute, Out: &out, Err: &said})
 	status, version, _ := strings.Cut(strings.TrimSpace(out.String()), " ")
 	switch {
-	case err != nil && strings.Contains(out.String(), "no packages found"):
+	case err != nil && strings.Contains(said.String(), "no packages found"):
 		return "", nil
 	case err != nil:
-		return "", errors.Join(err, errors.New(strings.TrimSpace(out.String())))
+		return "", errors.Join(err, errors.New(strings.TrimSpace(said.String())))
 	case status != "installed":
 		return "", nil
 	}

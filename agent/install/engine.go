@@ -72,10 +72,14 @@ func (e *Engine) advance(ctx context.Context, how installer, job *Job) (done boo
 		}
 		return false, e.to(job, StageStaged)
 	case StageStaged:
-		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
+		err := context.Cause(ctx)
+		if err == nil {
+			err = job.begin()
 		}
-		if err := job.begin(); err != nil {
+		if err != nil {
+			if !held(ctx) {
+				e.abandon(steady, how, job)
+			}
 			return false, err
 		}
 		return false, e.to(job, StageApplying)

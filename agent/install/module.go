@@ -126,26 +126,27 @@ func (m *moduleInstaller) program(job *Job) string {
 // call runs the module in a state. Its output goes to the job's log.
 func (m *moduleInstaller) call(ctx context.Context, job *Job, state string, started func() func()) error {
 	job.Log.Debug("module called", "module", job.how().Module, "state", state)
-	err := m.exec(ctx, job, state, &job.out, started)
+	err := m.exec(ctx, job, state, &job.out, nil, started)
 	if err != nil {
 		return fmt.Errorf("%s: module %w", state, err)
 	}
 	return nil
 }
 
-// ask returns what the module prints to a query.
+// ask returns what the module prints to a query. What it says besides, as an error,
+// goes to the job's log.
 func (m *moduleInstaller) ask(ctx context.Context, job *Job, query string) (string, error) {
 	var out bytes.Buffer
-	if err := m.exec(ctx, job, query, &limited{&out, 1 << 10}, nil); err != nil {
+	if err := m.exec(ctx, job, query, &limited{&out, 1 << 10}, &job.out, nil); err != nil {
 		return "", fmt.Errorf("%s: module %w", query, err)
 	}
 	return strings.TrimSpace(out.String()), nil
 }
 
-func (m *moduleInstaller) exec(ctx context.Context, job *Job, state string, out io.Writer, started func() func()) error {
+func (m *moduleInstaller) exec(ctx context.Context, job *Job, state string, out, errOut io.Writer, started func() func()) error {
 	tree := m.tree(job)
 	return process.Run(ctx, process.Command{
-		Argv: []string{m.program(job), state, tree}, Dir: tree, Timeout: job.timeout(), Out: out, Started: started,
+		Argv: []string{m.program(job), state, tree}, Dir: tree, Timeout: job.timeout(), Out: out, Err: errOut, Started: started,
 	})
 }
 

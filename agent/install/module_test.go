@@ -3,11 +3,14 @@
 package install
 
 import (
+	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"redflag/agent/install/installtest"
@@ -22,6 +25,7 @@ STATE="$1"
 FILES="$2"
 dest="$FILES/../../../live"
 echo "$STATE" >> "$FILES/../../../calls"
+echo "warning: $STATE" >&2
 case "$STATE" in
   ProvidePayloadFileSizes) echo "Yes" ;;
   NeedsArtifactReboot) cat "$FILES/../../../needs-reboot" 2>/dev/null || echo "No" ;;
@@ -97,6 +101,38 @@ func TestModuleStreams(t *testing.T) {
 	b, r, payload := streamed(t)
 	require.NoError(t, b.install(t, r, payload))
 	require.Equal(t, "2.0", read(t, b.Path("live")))
+}
+
+// A job that is not wanted any more, and has not begun, leaves nothing; one that is
+// held keeps what it has staged.
+func TestModuleStoppedBeforeItBegins(t *testing.T) {
+	for name, why := range map[string]error{"cancelled": errors.New("nobody wants it"), "held": context.Canceled} {
+		t.Run(name, func(t *testing.T) {
+			b, r, payload := streamed(t)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			job := &Job{
+				Progress: Progress{New: r}, Log: hclog.NewNullLogger(),
+				Save: func(p *Progress) error {
+					if p.Stage == StageStaged {
+						cancel(why)
+					}
+					return nil
+				},
+				Fill: func(w io.Writer) error { _, err := w.Write(payload); return err },
+			}
+			require.ErrorIs(t, b.engine(t).Run(ctx, job), why)
+			calls := b.calls(t)
+			require.NotContains(t, calls, "ArtifactInstall")
+			if errors.Is(why, context.Canceled) {
+				require.NotContains(t, calls, "Cleanup")
+				require.DirExists(t, b.Path("artifacts", "app", "module"))
+				return
+			}
+			require.True(t, strings.HasSuffix(calls, "Cleanup"), calls)
+			require.NoDirExists(t, b.Path("artifacts", "app", "module"))
+		})
+	}
 }
 
 func TestModuleFailsToCommit(t *testing.T) {

@@ -47,6 +47,7 @@ type Sample struct {
 	At            time.Time
 	Own, All      Bytes         // of the transfer, and of all that crossed the interface
 	RTT           time.Duration // round trip just measured; 0 for none
+	To            string        // whom it was measured to
 	InterfaceName string        // a change starts the counts anew
 }
 
@@ -61,6 +62,7 @@ type Caps struct{ Down, Up api.Rate }
 type Controller struct {
 	last     Sample
 	delay    delays
+	to       string // whom delay is of
 	down, up direction
 }
 
@@ -70,6 +72,9 @@ func (c *Controller) Step(s Sample) Caps {
 	prev := c.last
 	c.last = s
 	if s.RTT > 0 {
+		if s.To != c.to { // farther away is no queue
+			c.delay, c.to = delays{}, s.To
+		}
 		c.delay.add(s.RTT, s.At)
 	}
 	took := s.At.Sub(prev.At)

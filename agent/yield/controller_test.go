@@ -1,8 +1,11 @@
 package yield
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -150,6 +153,48 @@ func TestTheFloorHolds(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A node that is farther away is no queue.
+func TestAnotherNodeIsMeasuredAnew(t *testing.T) {
+	var c Controller
+	s := Sample{At: time.Unix(1_800_000_000, 0)}
+	for i := range 40 {
+		s.At = s.At.Add(time.Second)
+		s.Own.Up += 125_000
+		s.All = s.Own
+		s.To, s.RTT = "near", 5*time.Millisecond
+		if i >= 20 {
+			s.To, s.RTT = "far", 80*time.Millisecond
+		}
+		require.Equal(t, Caps{}, c.Step(s))
+	}
+}
+
+// A round trip that takes longer than it is waited for says that the queue is long.
+func TestAQueueThatOutlastsTheProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		began, probes, last := time.Now(), 0, Caps{}
+		require.NoError(t, Run(ctx, Link{
+			On: func() bool { return true },
+			Own: func() Bytes {
+				return Bytes{Up: int64(time.Since(began).Seconds() * 125_000)}
+			},
+			Interface: func() (string, Bytes, error) { return "", Bytes{}, errors.New("not told") },
+			RTT: func(ctx context.Context) (string, time.Duration, error) {
+				if probes++; probes <= recent {
+					return "n1", 50 * time.Millisecond, nil
+				}
+				<-ctx.Done()
+				return "n1", 0, ctx.Err()
+			},
+			Set: func(c Caps) { last = c },
+		}))
+		require.Positive(t, last.Up)
+		require.Less(t, last.Up, api.Rate(500_000))
+	})
 }
 
 func TestBaseDelayIsForgotten(t *testing.T) {

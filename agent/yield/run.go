@@ -24,8 +24,9 @@ type Link struct {
 	// Interface returns the interface that is used, and what crossed it. An
 	// error leaves the round trip to decide.
 	Interface func() (name string, all Bytes, err error)
-	// RTT measures a round trip over the link. An error is no sample.
-	RTT func(context.Context) (time.Duration, error)
+	// RTT measures a round trip over the link, and says to whom. An error is no
+	// sample, unless time has run out while the transfer moved.
+	RTT func(context.Context) (to string, took time.Duration, err error)
 	// Set puts caps in force.
 	Set func(Caps)
 }
@@ -51,7 +52,7 @@ func Run(ctx context.Context, l Link) error {
 		}
 		if !l.On() {
 			set(Caps{})
-			c, moved, asked, last = &Controller{delay: c.delay}, time.Time{}, time.Time{}, l.Own()
+			c, moved, asked, last = &Controller{delay: c.delay, to: c.to}, time.Time{}, time.Time{}, l.Own()
 			continue
 		}
 		s := Sample{Own: l.Own()}
@@ -61,8 +62,12 @@ func Run(ctx context.Context, l Link) error {
 		if time.Since(moved) < awake || time.Since(asked) >= idleProbe {
 			asked = time.Now()
 			asking, cancel := context.WithTimeout(ctx, interval)
-			if rtt, err := l.RTT(asking); err == nil {
-				s.RTT = rtt
+			to, rtt, err := l.RTT(asking)
+			switch {
+			case err == nil:
+				s.RTT, s.To = rtt, to
+			case asking.Err() != nil && time.Since(moved) < 2*interval: // the queue is longer than that
+				s.RTT, s.To = interval, to
 			}
 			cancel()
 		}
