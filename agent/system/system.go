@@ -22,9 +22,9 @@ const maxFact = 64 << 10
 // test has laid out.
 type System struct {
 	Root string
-	// Apt and Dnf are arguments that come before all others, for a root of
+	// Apt, Dpkg and Dnf are arguments that come before all others, for a root of
 	// their own.
-	Apt, Dnf []string
+	Apt, Dpkg, Dnf []string
 	// Metered overrides what the machine says of its link; nil asks it.
 	Metered *bool
 

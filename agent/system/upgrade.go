@@ -30,6 +30,9 @@ func (s *System) Upgrade(ctx context.Context, name, version string, said *proces
 	return api.Failf(api.ErrorUnsupported, "this machine has neither apt nor dnf")
 }
 
+// dpkgRepair is what apt says in every language that a person has to type.
+const dpkgRepair = "dpkg --configure -a"
+
 func (s *System) aptUpgrade(ctx context.Context, name, version string, said *process.Tail) error {
 	subject := name
 	if version != "" {
@@ -46,9 +49,18 @@ func (s *System) aptUpgrade(ctx context.Context, name, version string, said *pro
 	if before == version {
 		return nil
 	}
-	err = process.Run(ctx, process.Command{
-		Argv: argv, Env: []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none"}, Timeout: upgradeTime, Out: said,
-	})
+	run := func(argv []string) error {
+		return process.Run(ctx, process.Command{
+			Argv: argv, Env: []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none"}, Timeout: upgradeTime, Out: said,
+		})
+	}
+	err = run(argv)
+	if err != nil && strings.Contains(said.String(), dpkgRepair) { // the power went while it worked
+		repair := append([]string{s.program("dpkg")}, s.Dpkg...)
+		if err = run(append(repair, "--force-confdef", "--force-confold", "--configure", "--pending")); err == nil {
+			err = run(argv)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("upgrade %s: %w: %s", name, err, strings.TrimSpace(said.String()))
 	}

@@ -43,8 +43,9 @@ func aptRoot(t *testing.T, version string) (*System, installtest.Box) {
 		"-o", "Dir::Etc=" + b.Path("etc"), "-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State::lists=" + b.Path("lists"),
 		"-o", "Dir::Cache=" + b.Path("."), "-o", "Dir::Cache::archives=" + b.Path("archives"), "-o", "Dir::Log=" + b.Path("."),
 		"-o", "Dir::State::status=" + b.Path("root/var/lib/dpkg/status"), "-o", "Dir::State::extended_states=" + b.Path("extended"),
-		"-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true",
+		"-o", "APT::Sandbox::User=root",
 	}
+	s.Dpkg = b.DpkgArgs()
 	for _, a := range b.DpkgArgs() {
 		s.Apt = append(s.Apt, "-o", "DPkg::Options::="+a)
 	}
@@ -66,7 +67,12 @@ func TestUpgradeByTheRealApt(t *testing.T) {
 	err := s.Upgrade(t.Context(), "no-such-package", "", said)
 	require.Equal(t, api.ErrorRefused, api.ClassOf(err), err)
 
+	// As dpkg leaves it when the power goes: apt refuses to work until it is mended.
+	half := b.Path("root/var/lib/dpkg/updates/0000")
+	require.NoError(t, os.WriteFile(half, []byte("Package: redflag-probe\nStatus: install ok half-configured\nArchitecture: all\nMaintainer: nobody <nobody@example.invalid>\nVersion: 1.0\nConfig-Version: 1.0\nDescription: a probe\n"), 0o644))
 	require.NoError(t, s.Upgrade(t.Context(), "redflag-probe", "1.1-2~x1", said))
+	require.NoFileExists(t, half)
+	require.Contains(t, said.String(), dpkgRepair, "it was in the way")
 	require.Equal(t, "1.1-2~x1", b.DpkgVersion(t))
 	require.NoError(t, s.Upgrade(t.Context(), "redflag-probe", "", said), "a repeat is harmless")
 	require.Empty(t, s.Scan(t.Context()).Updates)
