@@ -86,7 +86,7 @@ func (j *journal) cancel(commandID string) error {
 			_, err := enqueueOnce(tx, *e.Final)
 			return err
 		}
-		if begun = e.Install.Begun() || e.Ran; begun {
+		if begun = e.begun(); begun {
 			return nil
 		}
 		report := newReport(commandID, api.StateCancelled)

@@ -212,7 +212,7 @@ func (e *executor) begin(ctx context.Context, en *entry) (work context.Context, 
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cancel, e.switched = cancel, false
+	e.cancel, e.switched = cancel, en.begun()
 	e.steps = stopwatch{}
 	e.progress = &api.Progress{CommandID: en.Command.ID, Phase: api.PhaseVerifying, Transfer: en.Transfer}
 	return work, func() {

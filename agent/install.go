@@ -225,7 +225,7 @@ func (e *executor) carryOut(ctx context.Context, log hclog.Logger, en *entry) er
 	}
 	err := e.engine.Run(ctx, job)
 	stopped := err != nil && ctx.Err() != nil
-	held := stopped && errors.Is(context.Cause(ctx), context.Canceled)
+	held := stopped && (errors.Is(err, context.Canceled) || errors.Is(context.Cause(ctx), context.Canceled))
 	if errors.Is(err, install.ErrRestart) || errors.Is(err, errNotJournalled) || held {
 		return err
 	}

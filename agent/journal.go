@@ -116,6 +116,10 @@ func hold(tx *bolt.Tx, cmd api.Command) error {
 	return putEntry(tx, &entry{Command: cmd, State: api.StateLeased, HeldKey: key, Deadline: cmd.Deadline})
 }
 
+// begun reports whether the machine may have been changed, so that the command is
+// not to be stopped any more.
+func (e *entry) begun() bool { return e.Install.Begun() || e.Ran || e.Reboot != nil }
+
 // next returns the oldest command that has not ended, or nil.
 func (j *journal) next() (e *entry, err error) {
 	err = j.db.View(func(tx *bolt.Tx) error {

@@ -32,6 +32,9 @@ type mesh struct {
 	http    *http.Client
 	log     hclog.Logger
 	timeout time.Duration // of one request to one node
+
+	measured     string // id of the node that roundTrip stays with
+	measuredFrom time.Time
 }
 
 func newMesh(nodes *nodeList, conf func(addr string) *tls.Config, log hclog.Logger) *mesh {

@@ -65,6 +65,18 @@ func (l *nodeList) order() []api.NodeAddr {
 	return ranked
 }
 
+// healthy returns the node with an id, if it is known and has not failed lately.
+func (l *nodeList) healthy(id string) (api.NodeAddr, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.allLocked() {
+		if n.ID == id {
+			return n, l.penaltyLocked(n) == 0
+		}
+	}
+	return api.NodeAddr{}, false
+}
+
 // allLocked returns the nodes from the configuration and from polls.
 func (l *nodeList) allLocked() []api.NodeAddr {
 	all := slices.Clone(l.learnt)

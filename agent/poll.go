@@ -51,7 +51,11 @@ type poller struct {
 	mu        sync.Mutex // of what a request is made of: a self-update makes one too
 	lastIndex uint64
 	settings  api.AgentSettings
+	revived   time.Time // when a certificate that has not begun was renewed last
 }
+
+// reviveEvery is the least time between two such renewals.
+const reviveEvery = time.Hour
 
 // kick asks for a poll now.
 func (p *poller) kick() {
@@ -112,8 +116,10 @@ func (p *poller) poll(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	if err := p.exchange(ctx, req, &resp); err != nil {
-		// A node whose clock was ahead made a certificate that has not begun.
-		if p.trust.clock.now().Before(p.trust.creds.Begins()) {
+		// A node whose clock was ahead made a certificate that has not begun. Or this
+		// machine's clock is behind, and then it would ask in vain each time.
+		if p.trust.clock.now().Before(p.trust.creds.Begins()) && time.Since(p.revived) > reviveEvery {
+			p.revived = time.Now()
 			return 0, errors.Join(err, p.trust.revive(ctx, p.mesh.nodes))
 		}
 		return 0, err

@@ -64,16 +64,26 @@ func (m *mesh) probeOne(ctx context.Context, n api.NodeAddr) {
 // part of the time.
 var errNewConnection = errors.New("the connection was not open yet")
 
-// roundTrip measures one to the nearest node, under whatever load the link has.
-// It says nothing about the node, so it is not held against it.
+// measuredFor is how long roundTrip stays with a node. Which one is nearest is
+// measured too, and under load by chance: what a round trip takes without load would
+// have to be learnt anew each time.
+const measuredFor = 10 * time.Minute
+
+// roundTrip measures one to a near node, under whatever load the link has. It says
+// nothing about the node, so it is not held against it. It is for one goroutine.
 func (m *mesh) roundTrip(ctx context.Context) (to string, took time.Duration, err error) {
-	nodes := m.nodes.order()
-	if len(nodes) == 0 {
-		return "", 0, errNewConnection
+	n, ok := m.nodes.healthy(m.measured)
+	if !ok || time.Since(m.measuredFrom) > measuredFor {
+		nodes := m.nodes.order()
+		if len(nodes) == 0 {
+			return "", 0, errNewConnection
+		}
+		n, m.measuredFrom = nodes[0], time.Now()
 	}
+	m.measured = n.ID
 	reused := false
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
-	err = m.one(ctx, nodes[0], func(ctx context.Context, _ api.NodeAddr, c *api.Client) error {
+	err = m.one(ctx, n, func(ctx context.Context, _ api.NodeAddr, c *api.Client) error {
 		began := time.Now()
 		err := c.Do(ctx, http.MethodGet, "/v1/health", nil, nil)
 		took = time.Since(began)
@@ -82,7 +92,7 @@ func (m *mesh) roundTrip(ctx context.Context) (to string, took time.Duration, er
 	if err == nil && !reused {
 		err = errNewConnection
 	}
-	return nodes[0].ID, took, err
+	return n.ID, took, err
 }
 
 // timed makes one request to n and counts its round trip, but only over a

@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait for something that must happen.
-const patience = 60 * time.Second
+const patience = 120 * time.Second
 
 // sideBySide is how many tests run at the same time: they wait more than they work.
 const sideBySide = "4"

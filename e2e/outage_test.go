@@ -43,7 +43,6 @@ func (m *wideMesh) pollAt(agents []string, node string) bool {
 // TestRegionOutage cuts off the node of a region, then a whole region from the
 // others, each time with a rollout under way.
 func TestRegionOutage(t *testing.T) {
-	t.Parallel()
 	m := newWideMesh(t, 3, nil)
 
 	const interval = 12 * time.Second

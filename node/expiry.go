@@ -143,24 +143,26 @@ func (n *Node) expiries() ([]expiry, error) {
 		}
 		ends = append(ends, expiry{what, "redflag ca rotate", a.NotAfter})
 	}
-	if last, found := n.lastAdmin(); found {
+	if last, found := n.lastAdmin(now); found {
 		ends = append(ends, last)
 	}
 	return append(ends, n.metadataEnds(now)...), nil
 }
 
-// lastAdmin is the end of the admin's token that is valid longest: after it nobody
-// can make another. The founder's never ends, while it is not revoked.
-func (n *Node) lastAdmin() (last expiry, found bool) {
+// lastAdmin is the end of the admin's token that is valid longest, once it has a third
+// of its life left: after it nobody can make another. The founder's never ends, while
+// it is not revoked.
+func (n *Node) lastAdmin(now time.Time) (last expiry, found bool) {
 	if _, hash, _ := n.operator(api.Founder); len(hash) > 0 {
 		return expiry{}, false
 	}
 	for _, op := range n.state().Operators() {
 		if op.Role == api.OperatorAdmin && op.RevokedAt.IsZero() && op.ExpiresAt.After(last.at) {
 			last = expiry{"the last admin's token (" + op.ID + ")", "redflag operator create NAME --role admin", op.ExpiresAt}
+			found = op.ExpiresAt.Sub(now) <= op.ExpiresAt.Sub(op.CreatedAt)/3
 		}
 	}
-	return last, !last.at.IsZero()
+	return last, found
 }
 
 func (n *Node) metadataEnds(now time.Time) (ends []expiry) {

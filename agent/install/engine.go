@@ -78,6 +78,10 @@ func (e *Engine) advance(ctx context.Context, how installer, job *Job) (done boo
 		}
 		if err != nil {
 			if !held(ctx) {
+				// Noted first: the next start must not apply what is gone.
+				if err := e.to(job, StageNew); err != nil {
+					return false, err
+				}
 				e.abandon(steady, how, job)
 			}
 			return false, err

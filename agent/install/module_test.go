@@ -111,9 +111,11 @@ func TestModuleStoppedBeforeItBegins(t *testing.T) {
 			b, r, payload := streamed(t)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
+			var noted Stage
 			job := &Job{
 				Progress: Progress{New: r}, Log: hclog.NewNullLogger(),
 				Save: func(p *Progress) error {
+					noted = p.Stage
 					if p.Stage == StageStaged {
 						cancel(why)
 					}
@@ -131,6 +133,7 @@ func TestModuleStoppedBeforeItBegins(t *testing.T) {
 			}
 			require.True(t, strings.HasSuffix(calls, "Cleanup"), calls)
 			require.NoDirExists(t, b.Path("artifacts", "app", "module"))
+			require.Equal(t, StageNew, noted, "the next start must not apply what is gone")
 		})
 	}
 }

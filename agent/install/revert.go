@@ -86,7 +86,21 @@ func (e *Engine) reboot(ctx context.Context, how installer, job *Job) error {
 		if returning {
 			call = r.revertReboot
 		}
-		if err := call(context.WithoutCancel(ctx), job); err != nil && !returning {
+		// One that takes the machine down may wait for its end, and would hold that up.
+		calling, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+		defer cancel(nil)
+		go func() {
+			select {
+			case <-job.Stop:
+				cancel(context.Canceled)
+			case <-calling.Done():
+			}
+		}()
+		err := call(calling, job)
+		if calling.Err() != nil {
+			return context.Canceled
+		}
+		if err != nil && !returning {
 			return e.back(job, err)
 		}
 		return e.rebooted(job, next)

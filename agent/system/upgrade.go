@@ -46,18 +46,20 @@ func (s *System) aptUpgrade(ctx context.Context, name, version string, said *pro
 	if err != nil {
 		return err
 	}
-	if before == version {
-		return nil
-	}
 	run := func(argv []string) error {
 		return process.Run(ctx, process.Command{
-			Argv: argv, Env: []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none"}, Timeout: upgradeTime, Out: said,
+			// needrestart would have systemd restart this agent, which waits for it.
+			Argv: argv, Env: []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_SUSPEND=1"}, Timeout: upgradeTime, Out: said,
 		})
+	}
+	repair := append([]string{s.program("dpkg")}, s.Dpkg...)
+	repair = append(repair, "--force-confdef", "--force-confold", "--configure", "--pending")
+	if before == version { // it may be half configured: the power went while it was done
+		argv = repair
 	}
 	err = run(argv)
 	if err != nil && strings.Contains(said.String(), dpkgRepair) { // the power went while it worked
-		repair := append([]string{s.program("dpkg")}, s.Dpkg...)
-		if err = run(append(repair, "--force-confdef", "--force-confold", "--configure", "--pending")); err == nil {
+		if err = run(repair); err == nil {
 			err = run(argv)
 		}
 	}

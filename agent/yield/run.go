@@ -13,6 +13,9 @@ const (
 	// what a round trip takes when its transfer fills no queue.
 	awake     = 30 * time.Second
 	idleProbe = time.Minute
+	// mostUnanswered is how many probes in a row may run out of time and count. By
+	// then a queue would have drained: it is the node that does not answer.
+	mostUnanswered = 3 * recent
 )
 
 // Link is where a transfer runs.
@@ -42,6 +45,7 @@ func Run(ctx context.Context, l Link) error {
 			l.Set(caps)
 		}
 	}
+	unanswered := 0 // probes in a row for which time ran out
 	var moved, asked time.Time
 	var last Bytes
 	for {
@@ -65,9 +69,10 @@ func Run(ctx context.Context, l Link) error {
 			to, rtt, err := l.RTT(asking)
 			switch {
 			case err == nil:
-				s.RTT, s.To = rtt, to
-			case asking.Err() != nil && time.Since(moved) < 2*interval: // the queue is longer than that
-				s.RTT, s.To = interval, to
+				s.RTT, s.To, unanswered = rtt, to, 0
+			case asking.Err() != nil && time.Since(moved) < 2*interval && unanswered < mostUnanswered:
+				s.RTT, s.To = interval, to // the queue is longer than that
+				unanswered++
 			}
 			cancel()
 		}
