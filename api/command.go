@@ -228,6 +228,8 @@ type Command struct {
 	// Phase and Waiting are soft state of the last poll, not replicated.
 	Phase   Phase  `json:"phase,omitempty"`
 	Waiting string `json:"waiting,omitempty"` // why it is not handed out
+	// Repeated says that it failed and a later try of the same command follows.
+	Repeated bool `json:"repeated,omitempty"`
 	// Archived says that the command was read from an archive.
 	Archived bool `json:"archived,omitempty"`
 	// Order is the command as a node signed it, on its way to an agent only.

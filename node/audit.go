@@ -215,5 +215,9 @@ func (n *Node) listAudit(r *http.Request) (any, error) {
 			return nil, api.Errorf(api.CodeInvalid, "after=%q is no sequence number", s)
 		}
 	}
-	return newPage(n.state().AuditLog(after, limit), limit, func(r api.AuditRecord) string { return strconv.FormatUint(r.Seq, 10) }), nil
+	read := n.state().AuditLog
+	if r.URL.Query().Get("newest") == "true" {
+		read = n.state().AuditLogBefore
+	}
+	return newPage(read(after, limit), limit, func(r api.AuditRecord) string { return strconv.FormatUint(r.Seq, 10) }), nil
 }

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +88,28 @@ func TestAuditAndTheLastAdmin(t *testing.T) {
 	require.Empty(t, revoke(ada, api.Founder))
 	require.Equal(t, api.CodeConflict, revoke(ada, "ada"))
 	require.Empty(t, revoke(ada, api.Founder), "once more is fine")
+}
+
+// The newest records first, page by page.
+func TestAuditTurnedRound(t *testing.T) {
+	r := start(t)
+	for range 3 {
+		r.set(map[api.SettingKey]string{api.SettingPollIdle: "31s"})
+	}
+	r.node.flushAudit(t.Context())
+	all := r.auditLog()
+	var seqs []uint64
+	for after := ""; len(seqs) < len(all); {
+		var p page[api.AuditRecord]
+		require.NoError(t, r.operator.Do(t.Context(), http.MethodGet, "/v1/audit?newest=true&limit=2&after="+after, nil, &p))
+		require.NotEmpty(t, p.Items)
+		for _, rec := range p.Items {
+			seqs = append(seqs, rec.Seq)
+		}
+		after = p.Next
+	}
+	require.Equal(t, all[len(all)-1].Seq, seqs[0])
+	require.True(t, slices.IsSortedFunc(seqs, func(a, b uint64) int { return cmp.Compare(b, a) }), seqs)
 }
 
 func TestHostOf(t *testing.T) {

@@ -82,7 +82,7 @@ var operations = map[string]operation{
 	"POST /v1/operators":                         {summary: "Create an operator", in: api.CreateOperatorRequest{}, out: api.CreateOperatorResponse{}},
 	"DELETE /v1/operators/{id}":                  {summary: "Revoke an operator's token"},
 	"GET /v1/operators/self":                     {summary: "Who the caller is", out: api.Operator{}},
-	"GET /v1/audit":                              {summary: "A page of the audit log", out: page[api.AuditRecord]{}, query: paging},
+	"GET /v1/audit":                              {summary: "A page of the audit log; newest=true turns it round", out: page[api.AuditRecord]{}, query: append([]string{"newest"}, paging...)},
 	"GET /v1/snapshot":                           {summary: "The whole state, for a backup", media: "application/octet-stream"},
 	"POST /v1/session":                           {summary: "Log a browser in", in: api.LoginRequest{}, out: map[string]any{}, public: true},
 	"GET /v1/session":                            {summary: "Who is logged in", out: map[string]any{}},

@@ -71,6 +71,31 @@ func (m *Machine) AuditLog(after uint64, limit int) []api.AuditRecord {
 	return out
 }
 
+// AuditLogBefore returns up to limit records before a sequence number, 0 for the end
+// of the log, the newest first.
+func (m *Machine) AuditLogBefore(before uint64, limit int) []api.AuditRecord {
+	limit = page(limit)
+	from, to := kindSpan(keyAudit)
+	if before > 0 {
+		to = auditKey(before)
+	}
+	it, err := m.rows(from, to)
+	if err != nil {
+		return nil
+	}
+	var out []api.AuditRecord
+	for ok := it.Last(); ok && len(out) < limit; ok = it.Prev() {
+		var r api.AuditRecord
+		if err := unmarshal(it.Value(), &r); err != nil {
+			m.fail(err)
+			break
+		}
+		out = append(out, r)
+	}
+	m.fail(it.Close())
+	return out
+}
+
 // PutOperator makes an API token for an operator. Only the hash of the secret
 // is kept; a repeat with the same secret is accepted.
 type PutOperator struct {

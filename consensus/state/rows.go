@@ -235,7 +235,7 @@ func (r *rolloutRow) command(agentID, region string, x *executionRow) api.Comman
 func (r *rolloutRow) earlier(agentID, region string, x *executionRow, n int) api.Command {
 	e := x.Earlier[n]
 	c := r.blank(agentID, region, n+1)
-	c.State, c.Failure, c.Attempt = api.StateFailed, e.Failure, e.Attempt
+	c.State, c.Failure, c.Attempt, c.Repeated = api.StateFailed, e.Failure, e.Attempt, true
 	c.CreatedAt, c.LeasedAt, c.StartedAt, c.EndedAt = e.Created, e.LeasedAt, e.StartedAt, e.EndedAt
 	return c
 }

@@ -18,11 +18,14 @@ const client = new QueryClient({
   defaultOptions: {
     queries: {
       // A page only ever asks; how often is said where the question stands.
-      refetchInterval: (q) => (isPaused() || q.meta?.every === undefined ? false : (q.meta.every as number)),
+      refetchInterval: (q) => (isPaused() || !session.isOpen() || q.meta?.every === undefined ? false : (q.meta.every as number)),
+      // A browser that takes itself for offline would hold questions back, and send changes later, unattended.
+      networkMode: 'always',
       retry: (n, err) => n < 2 && asProblem(err).status === 0,
       retryDelay: 1000,
       staleTime: 1000,
     },
+    mutations: { networkMode: 'always' },
   },
 });
 

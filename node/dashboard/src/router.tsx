@@ -1,7 +1,8 @@
 import { Button, Center, Group, Loader, Stack } from '@mantine/core';
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, type ErrorComponentProps } from '@tanstack/react-router';
+import { useState } from 'react';
 import { Login } from './auth/Login';
-import { useOperator } from './auth/session';
+import { useNotice, useOperator } from './auth/session';
 import { Empty } from './ui/Empty';
 import { Page } from './ui/Page';
 import { ProblemNote } from './ui/Settled';
@@ -20,8 +21,18 @@ const pick = <K extends string>(...keys: K[]) => (given: Record<string, unknown>
 const root = createRootRoute({
   component: function Root() {
     const operator = useOperator();
+    const ended = useNotice() !== '';
+    const [last, setLast] = useState<string>();
+    if (operator && operator.id !== last) setLast(operator.id);
     if (operator === undefined) return <Center mih="100vh"><Loader size="sm" aria-label="Loading" /></Center>;
-    return operator === null ? <Login /> : <Shell />;
+    // What was typed outlives a session that ended by itself, for whom it was that typed it.
+    const kept = operator !== null || (ended && last !== undefined);
+    return (
+      <>
+        {operator === null && <Login />}
+        {kept && <div key={operator?.id ?? last} hidden={operator === null}><Shell /></div>}
+      </>
+    );
   },
 });
 

@@ -5,9 +5,10 @@ const patience = 20_000; // ms, for one request
 
 export const get = <T>(path: string, signal?: AbortSignal) => call<T>('GET', path, undefined, signal);
 
-/** call does one exchange with the node that served this page. */
-export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+/** call does one exchange with the node that served this page. With a key, a repeat of it makes nothing twice. */
+export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, key?: string): Promise<T> {
   const headers = new Headers(session.headers(method));
+  if (key !== undefined) headers.set('Idempotency-Key', key);
   if (body !== undefined) headers.set('Content-Type', 'application/json');
   let res: Response;
   try {
@@ -31,6 +32,7 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   if (!res.ok) {
     const problem = problemOf(res.status, text, correlation);
     if (problem.status === 401) session.refused(problem);
+    if (problem.status === 403 && problem.message.includes('CSRF') && await session.renew()) return call<T>(method, path, body, signal, key);
     throw problem;
   }
   return (text === '' ? {} : JSON.parse(text)) as T;

@@ -45,6 +45,11 @@ function list<R>(path: string, every = 5000, enabled = true) {
   return { ...query<R>(path, every, enabled), placeholderData: keepPreviousData };
 }
 
+/** archive begins a cursor that goes on among what nodes have archived. */
+export const archive = '~';
+/** emptyPages is how many pages without a row are passed over for one answer. */
+const emptyPages = 20;
+
 export interface CommandFilter { rollout?: string; agent?: string; state?: string; artifact?: string; class?: string; since?: string; after?: string; limit?: number }
 
 export const queries = {
@@ -58,14 +63,38 @@ export const queries = {
   artifacts: () => all<T.Artifact>('/v1/artifacts', 15_000),
   rollouts: () => all<T.Rollout>('/v1/rollouts', 4000),
   rollout: (id: string) => query<T.Rollout>(`/v1/rollouts/${enc(id)}`, 1500),
-  commands: (f: CommandFilter) => list<T.Page<T.Command>>(`/v1/commands${search({ ...f })}`, 3000),
+  commands: (f: CommandFilter) => ({
+    ...list<T.Page<T.Command>>(`/v1/commands${search({ ...f })}`, 3000),
+    // A page of the archive may hold nothing of what was asked, and still have a next.
+    queryFn: async ({ signal }: { signal: AbortSignal }) => {
+      let page = await get<T.Page<T.Command>>(`/v1/commands${search({ ...f })}`, signal);
+      for (let n = 0; page.items.length === 0 && page.next && n < emptyPages; n++) {
+        page = await get<T.Page<T.Command>>(`/v1/commands${search({ ...f, after: page.next })}`, signal);
+      }
+      return page;
+    },
+  }),
+  /** The commands of a rollout that ended in a state for good, as far as the state has them. */
+  ended: (rollout: string, state: string) => queryOptions({
+    queryKey: ['commands', 'ended', rollout, state],
+    queryFn: async ({ signal }) => {
+      const items: T.Command[] = [];
+      for (let after: string | undefined = ''; after !== undefined;) {
+        const page: T.Page<T.Command> = await get<T.Page<T.Command>>(`/v1/commands${search({ rollout, state, after, limit: 1000 })}`, signal);
+        items.push(...page.items.filter((c) => !c.repeated));
+        after = !page.next || page.next.startsWith(archive) ? undefined : page.next;
+      }
+      return items;
+    },
+    meta: { every: 3000 },
+  }),
   swarm: (rollout: string) => query<T.Swarm>(`/v1/rollouts/${enc(rollout)}/swarm`, 2000),
   updates: (by: string, from: string, step: string) => list<T.UpdateMetrics>(`/v1/metrics/updates${search({ by, from, step })}`, 10_000),
   command: (id: string) => query<T.Command>(`/v1/commands/${enc(id)}`, 2000),
   settings: () => query<T.Settings>('/v1/settings', 10_000),
   settingsHistory: (after = '') => list<T.Page<T.SettingsRecord>>(`/v1/settings/history${search({ after, limit: 50 })}`, 10_000),
-  explain: (agent: string) => query<T.SettingExplained[]>(`/v1/settings/explain${search({ agent })}`, 10_000),
-  audit: (after = '') => list<T.Page<T.AuditRecord>>(`/v1/audit${search({ after, limit: 50 })}`, 10_000),
+  explain: (kind: 'agent' | 'node', id: string) => query<T.SettingExplained[]>(`/v1/settings/explain${search({ [kind]: id })}`, 10_000),
+  audit: (after = '') => list<T.Page<T.AuditRecord>>(`/v1/audit${search({ newest: 'true', after, limit: 50 })}`, 10_000),
   operators: () => query<T.OperatorInfo[] | null>('/v1/operators', 10_000),
   ca: () => query<T.CAStatus>('/v1/ca', 15_000),
   tokens: () => all<T.Token>('/v1/tokens', 10_000),

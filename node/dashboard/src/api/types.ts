@@ -89,7 +89,7 @@ export interface Command {
   correlation_id: string; state: CommandState; attempt?: number; created_at: string; leased_at?: string;
   lease_until?: string; started_at?: string; ended_at?: string; failure?: Failure; transfer?: Transfer; phase?: string;
   retry_of?: string; not_before?: string; deadline?: string; cancel_at?: string; cancel_refused?: string;
-  log?: ExecutionLog; waiting?: string; archived?: boolean; timeline?: { at: string; what: string }[];
+  log?: ExecutionLog; waiting?: string; repeated?: boolean; archived?: boolean; timeline?: { at: string; what: string }[];
 }
 export interface ExecutionLog {
   exit_code?: number; stdout?: string; stderr?: string; cut?: boolean; steps?: { name: string; millis: number }[];

@@ -1,6 +1,6 @@
 import { Alert, Button, Center, FileButton, Group, PasswordInput, Stack, Text, Title } from '@mantine/core';
 import { IconLogin2 } from '@tabler/icons-react';
-import { useMutation } from '@tanstack/react-query';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Problem } from '../api/problem';
 import flag from '../flag.svg';
@@ -22,12 +22,14 @@ function tokenIn(text: string): string {
 export function Login() {
   const notice = useNotice();
   const [text, setText] = useState('');
+  const client = useQueryClient();
   const signIn = useMutation({
     mutationFn: async (pasted: string) => {
       const token = tokenIn(pasted);
       if (token === '') throw new Problem('invalid_argument', 'There is no token in that.', 'Paste the token, or the whole of operator.json.', 0, '');
       await session.signIn(token);
     },
+    onSuccess: () => client.invalidateQueries(),
   });
   return (
     <Center mih="100vh" p="md" component="main">

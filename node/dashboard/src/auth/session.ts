@@ -1,10 +1,11 @@
 import { useSyncExternalStore } from 'react';
 import { Problem, problemOf } from '../api/problem';
+import type { Selector } from '../api/types';
 
 export type Role = 'viewer' | 'operator' | 'admin';
 const ranks: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
-export interface Operator { id: string; role: Role; expires_at?: string }
+export interface Operator { id: string; role: Role; scope?: Selector; expires_at?: string }
 interface Opened { operator: Operator; csrf: string; expires_at: string }
 
 /** Undefined while it is not known yet, null when nobody is signed in. */
@@ -44,9 +45,26 @@ export const session = {
   async signIn(token: string) {
     become(await ask('POST', { token }));
   },
+  isOpen: () => Boolean(opened),
+  /** Another tab may have opened the session anew: what proves a change has changed then. */
+  async renew(): Promise<boolean> {
+    const before = opened?.csrf;
+    await session.resume();
+    return Boolean(opened) && opened?.csrf !== before;
+  },
   async close() {
-    await ask('DELETE').catch(() => undefined);
-    become(null);
+    let problem: unknown;
+    for (let tries = 0; tries < 2; tries++) {
+      try {
+        await ask('DELETE');
+        return become(null);
+      } catch (err) {
+        problem = err;
+        if (!(err instanceof Problem) || err.status !== 403 || !(await session.renew())) break;
+      }
+    }
+    const gone = problem instanceof Problem && problem.status === 401;
+    return become(null, gone ? '' : 'The node did not hear of it: until the session ends by itself, whoever uses this browser can go on with it.');
   },
   /** The node does not accept the session any more. */
   refused(problem: Problem) {
@@ -63,8 +81,12 @@ const subscribe = (l: () => void) => {
 export const useOperator = () => useSyncExternalStore(subscribe, () => (opened ? opened.operator : opened));
 export const useNotice = () => useSyncExternalStore(subscribe, () => notice);
 
-/** useMay tells whether the operator may do what a role may: what would be refused is not offered. */
-export function useMay(role: Role): boolean {
+/**
+ * useMay tells whether the operator may do what a role may: what would be refused is not offered.
+ * An operator with a scope may change only what bounds itself to it.
+ */
+export function useMay(role: Role, bounded = false): boolean {
   const operator = useOperator();
-  return operator !== undefined && operator !== null && ranks[operator.role] >= ranks[role];
+  if (!operator || ranks[operator.role] < ranks[role]) return false;
+  return bounded || role === 'viewer' || operator.scope === undefined;
 }

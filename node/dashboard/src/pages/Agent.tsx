@@ -18,7 +18,6 @@ import { CommandTable } from '../ui/CommandTable';
 import { ConfirmButton } from '../ui/Confirm';
 import { Empty } from '../ui/Empty';
 import { bytes, isTime, utc, words } from '../ui/format';
-import { newRolloutID } from '../ui/ids';
 import { Page } from '../ui/Page';
 import { Ready } from '../ui/Readiness';
 import { rolloutName } from '../ui/RolloutTable';
@@ -66,7 +65,7 @@ export function AgentPage() {
 }
 
 function AgentActions({ id }: { id: string }) {
-  const may = useMay('operator');
+  const may = useMay('operator', true);
   return (
     <>
       <CopyCli command={`redflag agents ${id}`} />
@@ -117,11 +116,10 @@ function RollBack({ agent, installed: i }: { agent: Agent; installed: Installed 
   const navigate = useNavigate();
   return (
     <ConfirmButton
-      size="compact-xs" title={`Roll back ${i.name} on ${agent.id}?`} action="Roll back 1 agent" danger
+      bounded size="compact-xs" title={`Roll back ${i.name} on ${agent.id}?`} action="Roll back 1 agent" danger
       cli={`redflag rollout create ${i.name} --rollback --to agent:${agent.id}`}
       body={<Text size="sm">One machine is hit: {agent.id} in {agent.region} goes from {i.version} back to {i.previous} with its next poll.</Text>}
-      onConfirm={async () => {
-        const id = newRolloutID();
+      onConfirm={async (id) => {
         await call('POST', '/v1/rollouts', { id, kind: 'rollback', artifact: i.name, selector: { agents: [agent.id] } });
         await navigate({ to: '/rollouts/$id', params: { id } });
       }}
@@ -221,7 +219,7 @@ function LatestLogs({ id }: { id: string }) {
 
 /** AgentSettings says what holds for this machine, and which layer decided it. */
 function AgentSettings({ id }: { id: string }) {
-  const explained = useQuery(queries.explain(id));
+  const explained = useQuery(queries.explain('agent', id));
   const layer = `agent:${id}`;
   return (
     <Card title="Settings that differ from the default" flush actions={<Link to="/settings" search={{ layer }} className="rf-link"><Text size="xs">Set for this agent</Text></Link>}>

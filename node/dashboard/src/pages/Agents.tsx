@@ -30,7 +30,7 @@ export function Agents() {
   const terms = parseTerms(select);
   const agents = useQuery(queries.agents(terms, after));
   const summary = useQuery(queries.agentSummary(terms));
-  const may = useMay('operator');
+  const may = useMay('operator', true);
   const everywhere = useQuery(queries.agentSummary([]));
   const [text, setText] = useState(select);
   const [seen, setSeen] = useState(select);

@@ -67,14 +67,14 @@ export function Commands() {
       <Classes chosen={given.class} choose={(c) => set({ class: c })} />
       <Card flush label="Commands">
         <Settled query={commands} what="commands">
-          {(page) => (page.items.length === 0
-            ? <Empty title={after !== undefined ? 'There is nothing older' : filtered ? 'No command matches this filter' : 'No command has been given yet'}>{!filtered && after === undefined && 'A rollout gives one to each of its agents.'}</Empty>
-            : (
-              <>
-                <CommandTable label="Commands" commands={page.items} />
-                <Pager shown={page.items.length} next={page.next} after={after} go={(a) => void navigate({ search: (s) => ({ ...s, after: a }) })} />
-              </>
-            ))}
+          {(page) => (
+            <>
+              {page.items.length === 0
+                ? <Empty title={after !== undefined ? 'There is nothing older' : filtered ? 'No command matches this filter' : 'No command has been given yet'}>{!filtered && after === undefined && 'A rollout gives one to each of its agents.'}</Empty>
+                : <CommandTable label="Commands" commands={page.items} />}
+              <Pager shown={page.items.length} next={page.next} after={after} go={(a) => void navigate({ search: (s) => ({ ...s, after: a }) })} />
+            </>
+          )}
         </Settled>
       </Card>
     </Page>

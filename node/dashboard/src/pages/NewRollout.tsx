@@ -7,7 +7,7 @@ import { useState } from 'react';
 import { call } from '../api/client';
 import { queries } from '../api/queries';
 import type { AgentSummary, Artifact, CreateRollout, Plan, Selector } from '../api/types';
-import { useMay } from '../auth/session';
+import { useMay, useOperator } from '../auth/session';
 import { newRolloutRoute } from '../router';
 import { Ago } from '../ui/Ago';
 import { Card, Facts } from '../ui/Card';
@@ -36,14 +36,15 @@ function start(given: { kind?: string; artifact?: string; version?: string; sele
   const list = parseTerms(given.select ?? '');
   const of = (prefix: string) => list.filter((t) => t.startsWith(prefix)).flatMap((t) => t.slice(prefix.length).split(','));
   return {
-    kind: given.kind ?? 'install', artifact: given.artifact ?? null, version: given.version ?? null,
+    kind: given.kind === 'rollback' ? 'rollback' : 'install', artifact: given.artifact ?? null, version: given.version ?? null,
     everyone: list.includes('all'), regions: of('region:'), labels: of('label:'), agents: of('agent:'),
     waves: '', order: [], windows: [], success: 100, halt: 10, dynamic: false,
   };
 }
 
-function selectorOf(d: Draft): Selector {
-  if (d.everyone) return { all: true };
+/** selectorOf is who is meant; everybody is who an operator with a scope may act on. */
+function selectorOf(d: Draft, scope: Selector | undefined): Selector {
+  if (d.everyone) return scope ?? { all: true };
   const labels = Object.fromEntries(d.labels.map((l) => [l.slice(0, l.indexOf('=')), l.slice(l.indexOf('=') + 1)]));
   return {
     ...(d.regions.length > 0 && { regions: d.regions }),
@@ -89,15 +90,16 @@ export function NewRollout() {
   const [draft, setDraft] = useState(() => start(given));
   const [id] = useState(newRolloutID);
   const navigate = useNavigate();
-  const may = useMay('operator');
+  const may = useMay('operator', true);
+  const scope = useOperator()?.scope;
   const artifacts = useQuery(queries.artifacts());
   const everywhere = useQuery(queries.agentSummary([]));
   const set = (change: Partial<Draft>) => setDraft((d) => ({ ...d, ...change }));
 
-  const selector = selectorOf(draft);
+  const selector = selectorOf(draft, scope);
   const [chosen] = useDebouncedValue(terms(selector).join(' '), 300);
   const hit = useQuery(queries.agentSummary(parseTerms(chosen), chosen !== ''));
-  const settledHit = chosen === terms(selector).join(' ') ? hit.data : undefined;
+  const settledHit = chosen === terms(selector).join(' ') && !hit.isPlaceholderData ? hit.data : undefined;
 
   const versions = (artifacts.data ?? []).filter((a) => a.name === draft.artifact).toSorted((a, b) => b.published_at.localeCompare(a.published_at));
   const artifact = versions.find((a) => a.version === draft.version);
@@ -187,7 +189,7 @@ export function NewRollout() {
               {inWaves(plan) && (
                 <Group grow align="flex-end">
                   <NumberInput label="Go on when succeeded" suffix=" %" min={1} max={100} value={draft.success} onChange={(v) => set({ success: Number(v) || 100 })} hideControls />
-                  <NumberInput label="Halt when more failed" suffix=" %" min={0} max={100} value={draft.halt} onChange={(v) => set({ halt: Number(v) || 0 })} hideControls />
+                  <NumberInput label="Halt when more failed" description="0: never" suffix=" %" min={0} max={100} value={draft.halt} onChange={(v) => v !== '' && set({ halt: Number(v) })} hideControls />
                 </Group>
               )}
               <Switch label="Agents that match later get it too" checked={draft.dynamic} onChange={(e) => set({ dynamic: e.currentTarget.checked })} />
@@ -205,7 +207,7 @@ export function NewRollout() {
             <Group justify="flex-end">
               <Button variant="subtle" color="gray" onClick={() => window.history.back()}>Leave it</Button>
               <ConfirmButton
-                variant="filled" disabled={!ready} title={install ? `Install ${draft.artifact} ${draft.version}?` : `Roll ${draft.artifact} back?`}
+                bounded variant="filled" disabled={!ready} title={install ? `Install ${draft.artifact} ${draft.version}?` : `Roll ${draft.artifact} back?`}
                 action={`Start on ${plural(settledHit?.agents ?? 0, 'agent')}`} onConfirm={create} cli={cli}
                 body={(
                   <Text size="sm">

@@ -16,7 +16,6 @@ import { ConfirmButton } from '../ui/Confirm';
 import { Correlation } from '../ui/Correlation';
 import { Empty } from '../ui/Empty';
 import { bytes, count, isTime, percent, plural, sentence, words } from '../ui/format';
-import { newRolloutID } from '../ui/ids';
 import { Page } from '../ui/Page';
 import { Pager } from '../ui/Pager';
 import { thresholds, WaveTable } from '../ui/Plan';
@@ -55,12 +54,14 @@ export function RolloutPage() {
         )}
       >
         <Settled query={commands} what="commands">
-          {(page) => (page.items.length === 0 ? <Empty title={state === undefined ? 'No agent is in this rollout' : `No agent is ${words(state)}`} /> : (
+          {(page) => (
             <>
-              <CommandTable label="Agents of this rollout" commands={page.items} without={['What']} />
+              {page.items.length === 0
+                ? <Empty title={state === undefined ? 'No agent is in this rollout' : `No agent is ${words(state)}`} />
+                : <CommandTable label="Agents of this rollout" commands={page.items} without={['What']} />}
               <Pager shown={page.items.length} next={page.next} after={after} go={(a) => void navigate({ search: (s) => ({ ...s, after: a }) })} />
             </>
-          ))}
+          )}
         </Settled>
       </Card>
     </Page>
@@ -128,8 +129,8 @@ function Progress({ rollout: r }: { rollout: Rollout }) {
 /** useFailed lists the commands of a rollout that ended without the change. */
 function useFailed(rollout: string): Command[] {
   return useQueries({
-    queries: ['failed', 'timed_out', 'rolled_back'].map((state) => queries.commands({ rollout, state, limit: 1000 })),
-    combine: (all) => all.flatMap((q) => q.data?.items ?? []),
+    queries: ['failed', 'timed_out', 'rolled_back'].map((state) => queries.ended(rollout, state)),
+    combine: (all) => all.flatMap((q) => q.data ?? []),
   });
 }
 
@@ -163,8 +164,7 @@ function Actions({ rollout: r }: { rollout: Rollout }) {
   const open = r.counts.pending ?? 0;
   const busy = (r.counts.leased ?? 0) + (r.counts.running ?? 0);
   const change = (action: string) => call('POST', `/v1/rollouts/${r.id}/${action}`, action === 'cancel' ? undefined : {});
-  const rollBack = async () => {
-    const id = newRolloutID();
+  const rollBack = async (id: string) => {
     await call('POST', `/v1/rollouts/${r.id}/rollback`, { id, plan: {} });
     await navigate({ to: '/rollouts/$id', params: { id }, search: {} });
   };
@@ -188,7 +188,7 @@ function Actions({ rollout: r }: { rollout: Rollout }) {
       )}
       {goesOn(r) && (
         <ConfirmButton
-          title={`Abort ${rolloutName(r)}?`} action={`Abort for ${plural(open + busy, 'agent')}`} danger cli={`redflag rollout cancel ${r.id}`} onConfirm={() => change('cancel')}
+          bounded title={`Abort ${rolloutName(r)}?`} action={`Abort for ${plural(open + busy, 'agent')}`} danger cli={`redflag rollout cancel ${r.id}`} onConfirm={() => change('cancel')}
           body={<Fates fates={[[open, `that took nothing up yet in ${regions}: will not get it`], [busy, 'at it now: are asked to stop, and may still finish'], [finished(r), 'that ended: stay as they are']]} />}
         >
           Abort…
@@ -197,9 +197,9 @@ function Actions({ rollout: r }: { rollout: Rollout }) {
       {failures(r) > 0 && !goesOn(r) && <RetryFailed rollout={r} />}
       {r.kind === 'install' && (r.counts.succeeded ?? 0) > 0 && (
         <ConfirmButton
-          title={`Roll ${rolloutName(r)} back?`} action={`Roll back ${plural(r.agents, 'agent')}`} danger
+          title={`Roll ${rolloutName(r)} back?`} action={`Roll back ${plural(r.counts.succeeded ?? 0, 'agent')}`} danger
           cli={`redflag rollout rollback ${r.id}`} onConfirm={rollBack}
-          body={<Text size="sm">What it changed on <b>{plural(r.agents, 'agent')}</b> in {regions} goes back to the version each had before {r.version}. An agent with no version before it fails, and keeps what it runs.</Text>}
+          body={<Text size="sm">{goesOn(r) && 'It is aborted first. '}What it changed on <b>{plural(r.counts.succeeded ?? 0, 'agent')}</b> in {regions} goes back to the version each had before {r.version}. An agent with no version before it fails, and keeps what it runs.</Text>}
         >
           Roll back…
         </ConfirmButton>
@@ -221,15 +221,16 @@ function Fates({ fates }: { fates: [number, string][] }) {
 function RetryFailed({ rollout: r }: { rollout: Rollout }) {
   const navigate = useNavigate();
   const agents = useFailed(r.id).map((c) => c.agent_id);
-  const retry = async () => {
-    const id = newRolloutID();
-    await call('POST', '/v1/rollouts', { id, artifact: r.artifact, kind: r.kind, ...(r.version && { version: r.version }), selector: { agents } });
+  // Windows, gates and time-outs are those of before; it has no waves, and nobody joins.
+  const { waves: _w, region_order: _o, success_percent: _s, max_failure_percent: _m, dynamic: _d, ...plan } = r.plan;
+  const retry = async (id: string) => {
+    await call('POST', '/v1/rollouts', { id, artifact: r.artifact, kind: r.kind, ...(r.version && { version: r.version }), selector: { agents }, plan });
     await navigate({ to: '/rollouts/$id', params: { id }, search: {} });
   };
   const some = `${agents.slice(0, 3).join(',')}${agents.length > 3 ? ',…' : ''}`;
   return (
     <ConfirmButton
-      disabled={agents.length === 0} title="Retry the agents that failed?" action={`Retry ${plural(agents.length, 'agent')}`} onConfirm={retry}
+      bounded disabled={agents.length === 0} title="Retry the agents that failed?" action={`Retry ${plural(agents.length, 'agent')}`} onConfirm={retry}
       cli={`redflag rollout create ${r.artifact ?? `--kind ${r.kind}`}${r.version ? ` --version ${r.version}` : ''}${r.kind === 'rollback' ? ' --rollback' : ''} --to agent:${some}`}
       body={<Fates fates={[[agents.length, 'that failed: get the same once more, as a new rollout'], [r.counts.succeeded ?? 0, 'that succeeded: are left alone']]} />}
     >

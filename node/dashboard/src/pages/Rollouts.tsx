@@ -19,7 +19,7 @@ export function Rollouts() {
   const { state, artifact } = rolloutsRoute.useSearch();
   const navigate = useNavigate({ from: '/rollouts' });
   const rollouts = useQuery(queries.rollouts());
-  const may = useMay('operator');
+  const may = useMay('operator', true);
   const all = rollouts.data ?? [];
   const shown = all.filter((r) => (artifact === undefined || r.artifact === artifact)
     && (state === undefined || r.state === state || (state === 'with failures' && failures(r) > 0)));

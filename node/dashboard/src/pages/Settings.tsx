@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries } from '../api/queries';
-import type { Settings as SettingsView, SettingSpec } from '../api/types';
+import type { SettingExplained, Settings as SettingsView, SettingSpec } from '../api/types';
 import { useMay } from '../auth/session';
 import { settingsRoute } from '../router';
 import { Card } from '../ui/Card';
@@ -49,10 +49,16 @@ function Values({ layer }: { layer: string }) {
   const navigate = useNavigate({ from: '/settings' });
   const settings = useQuery(queries.settings());
   const [changes, setChanges] = useState<Changes>({});
-  const change = (key: string, value: string | undefined) => setChanges((all) => {
-    const { [key]: _, ...rest } = all;
-    return value === undefined ? rest : { ...rest, [key]: value };
-  });
+  // What the changes are changes of: if somebody else saves meanwhile, the node says so.
+  const [base, setBase] = useState<number>();
+  const change = (key: string, value: string | undefined) => {
+    if (Object.keys(changes).length === 0) setBase(settings.data?.version);
+    setChanges((all) => {
+      const { [key]: _, ...rest } = all;
+      return value === undefined ? rest : { ...rest, [key]: value };
+    });
+  };
+  const explained = useExplained(layer);
   return (
     <Settled query={settings} what="settings">
       {(s) => {
@@ -71,10 +77,10 @@ function Values({ layer }: { layer: string }) {
                 <Text size="sm">A narrower layer wins over a wider one: cluster, region, label, agent, node. What is not set here shows what wider layers say.</Text>
               </Alert>
             )}
-            <Pending settings={s} layer={layer} changes={changes} clear={() => setChanges({})} />
+            <Pending settings={s} layer={layer} changes={changes} base={base} rebase={() => setBase(undefined)} clear={() => setChanges({})} />
             {specs.length === 0 && <Card><Empty title="No setting matches" /></Card>}
             {[...new Set(specs.map((spec) => groupOf(spec.key)))].map((g) => (
-              <Part key={g} title={titles[g] ?? g} settings={s} layer={layer} specs={specs.filter((spec) => groupOf(spec.key) === g)} changes={changes} change={change} />
+              <Part key={g} title={titles[g] ?? g} settings={s} layer={layer} specs={specs.filter((spec) => groupOf(spec.key) === g)} explained={explained} changes={changes} change={change} />
             ))}
           </Stack>
         );
@@ -98,12 +104,24 @@ function LayerField({ settings, layer }: { settings: SettingsView; layer: string
   );
 }
 
-function Part({ title, settings, layer, specs, changes, change }: {
-  title: string; settings: SettingsView; layer: string; specs: SettingSpec[]; changes: Changes; change: (key: string, v: string | undefined) => void;
+/** useExplained tells by key which layers an agent or a node has a value from; nothing for other layers. */
+function useExplained(layer: string): Map<string, SettingExplained> {
+  const kind = layer.slice(0, layer.indexOf(':'));
+  const one = kind === 'agent' || kind === 'node';
+  const list = useQuery({ ...queries.explain(kind === 'node' ? 'node' : 'agent', layer.slice(kind.length + 1)), enabled: one && !layer.includes(',') });
+  return new Map((list.data ?? []).map((e) => [e.key, e]));
+}
+
+function Part({ title, settings, layer, specs, explained, changes, change }: {
+  title: string; settings: SettingsView; layer: string; specs: SettingSpec[]; explained: Map<string, SettingExplained>; changes: Changes; change: (key: string, v: string | undefined) => void;
 }) {
   const may = useMay('admin');
   const here = valuesOf(settings, layer);
-  const wider = (spec: SettingSpec) => settings.values?.[spec.key] ?? spec.default;
+  const wider = (spec: SettingSpec) => {
+    const known = explained.get(spec.key);
+    if (known === undefined) return settings.values?.[spec.key] ?? spec.default;
+    return known.layers.findLast((l) => l.layer !== layer)?.value ?? spec.default;
+  };
   const shown = (spec: SettingSpec) => {
     const changed = changes[spec.key];
     return changed === undefined ? (here[spec.key] ?? wider(spec)) : changed === '' ? (layer === cluster ? spec.default : wider(spec)) : changed;
@@ -114,7 +132,7 @@ function Part({ title, settings, layer, specs, changes, change }: {
         label={title} rows={specs} rowKey={(spec) => spec.key} stack
         columns={[
           { name: 'Setting', width: '46%', cell: (spec) => <About spec={spec} also={elsewhere(settings, spec.key, layer)} /> },
-          { name: 'Value', width: 240, cell: (spec) => <Field spec={spec} now={here[spec.key] ?? wider(spec)} shown={shown(spec)} change={(v) => change(spec.key, v)} disabled={!may} /> },
+          { name: 'Value', width: 240, cell: (spec) => <Field spec={spec} now={here[spec.key] ?? (layer === cluster ? spec.default : undefined)} shown={shown(spec)} change={(v) => change(spec.key, v)} disabled={!may} /> },
           { name: 'Range', wide: true, cell: (spec) => <Text size="xs" c="dimmed">{range(spec)}</Text> },
           {
             name: 'Default', right: true, cell: (spec) => (here[spec.key] === undefined || changes[spec.key] === '' || !may

@@ -82,16 +82,17 @@ function NewToken() {
   const [seats, setSeats] = useState<number | string>(10);
   const [ttl, setTTL] = useState('72h');
   const [labels, setLabels] = useState<string[]>([]);
+  const [key, setKey] = useState('');
   const client = useQueryClient();
   const create = useMutation({
     mutationFn: () => call<CreatedToken>('POST', '/v1/tokens', {
       kind, seats: Number(seats), ttl, ...(labels.length > 0 && { labels: Object.fromEntries(labels.map((l) => [l.slice(0, l.indexOf('=')), l.slice(l.indexOf('=') + 1)])) }),
-    }),
+    }, undefined, key),
     onSuccess: () => client.invalidateQueries({ queryKey: ['tokens'] }),
   });
   return (
     <>
-      <Button size="compact-xs" data-changes leftSection={<IconPlus size={13} aria-hidden />} onClick={() => { create.reset(); open(); }}>New token</Button>
+      <Button size="compact-xs" data-changes leftSection={<IconPlus size={13} aria-hidden />} onClick={() => { create.reset(); setKey(crypto.randomUUID()); open(); }}>New token</Button>
       <Modal opened={opened} onClose={close} title="New enrolment token" size="lg">
         {create.data ? (
           <Stack gap="sm">

@@ -1,8 +1,6 @@
 import { Button, Group, Text } from '@mantine/core';
+import { archive } from '../api/queries';
 import { plural } from './format';
-
-/** archive begins a cursor that goes on among what nodes have archived. */
-const archive = '~';
 
 /** Pager walks a listing by its cursor; the browser's back button goes back. */
 export function Pager({ shown, next, after, go }: {

@@ -1,4 +1,5 @@
 import { Switch, Text, TextInput } from '@mantine/core';
+import { useState } from 'react';
 import type { SettingSpec } from '../../api/types';
 import { PaintButton } from './Painter';
 
@@ -8,17 +9,18 @@ const examples: Record<string, string> = { rate: '8mbit, or unlimited', duration
 export function Field({ spec, now, shown, change, disabled }: {
   spec: SettingSpec; now: string | undefined; shown: string; change: (v: string | undefined) => void; disabled: boolean;
 }) {
-  const set = (v: string) => change(v === now ? undefined : v);
+  const [typed, setTyped] = useState<string>(); // while the field has the focus
+  const set = (v: string) => change(v === now || v === '' ? undefined : v);
   if (spec.type === 'bool') {
     return <Switch aria-label={spec.key} checked={shown === 'true'} label={shown === 'true' ? 'on' : 'off'} disabled={disabled} onChange={(e) => set(String(e.currentTarget.checked))} />;
   }
   return (
     <>
       <TextInput
-        aria-label={spec.key} value={shown} placeholder={examples[spec.type] ?? ''} spellCheck={false} w={200} disabled={disabled}
-        onChange={(e) => set(e.currentTarget.value)} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }}
+        aria-label={spec.key} value={typed ?? shown} placeholder={examples[spec.type] ?? ''} spellCheck={false} w={200} disabled={disabled}
+        onChange={(e) => { setTyped(e.currentTarget.value); set(e.currentTarget.value); }} onBlur={() => setTyped(undefined)} styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }}
       />
-      {spec.key.endsWith('.schedule') && <PaintButton name={spec.key} value={shown} disabled={disabled} take={set} />}
+      {spec.key.endsWith('.schedule') && <PaintButton name={spec.key} value={shown} disabled={disabled} take={(v) => change(v === now ? undefined : v)} />}
     </>
   );
 }

@@ -1,6 +1,8 @@
 import { Alert, Button, Group, Select, Stack, Text } from '@mantine/core';
+import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { call } from '../../api/client';
+import { asProblem } from '../../api/problem';
 import type { Settings } from '../../api/types';
 import { ConfirmButton } from '../../ui/Confirm';
 import { plural, shellQuote } from '../../ui/format';
@@ -18,8 +20,11 @@ function commands(changes: Changes, layer: string, lasts: string): string {
 }
 
 /** Pending shows what would change before anything does. */
-export function Pending({ settings, layer, changes, clear }: { settings: Settings; layer: string; changes: Changes; clear: () => void }) {
+export function Pending({ settings, layer, changes, base, rebase, clear }: {
+  settings: Settings; layer: string; changes: Changes; base: number | undefined; rebase: () => void; clear: () => void;
+}) {
   const [lasts, setLasts] = useState('');
+  const client = useQueryClient();
   const keys = Object.keys(changes);
   if (keys.length === 0) return null;
   const now = valuesOf(settings, layer);
@@ -35,9 +40,17 @@ export function Pending({ settings, layer, changes, clear }: { settings: Setting
     />
   );
   const save = async () => {
-    await call('PATCH', '/v1/settings', {
-      values: changes, ...(settings.layers && { layer, if_version: settings.version }), ...(lasts && { for: lasts }),
-    });
+    try {
+      await call('PATCH', '/v1/settings', {
+        values: changes, ...(settings.layers && { layer, if_version: base ?? settings.version }), ...(lasts && { for: lasts }),
+      });
+    } catch (err) {
+      if (asProblem(err).status === 412) { // what there is now is shown; who saves once more means it
+        rebase();
+        await client.invalidateQueries({ queryKey: ['settings'] });
+      }
+      throw err;
+    }
     clear();
   };
   const count = plural(keys.length, 'change');
