@@ -20,7 +20,11 @@ func (r results) page() []byte {
 	b.WriteString(preface)
 	for _, s := range suites {
 		m, ok := r.Suites[s.id]
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n    %s\n", s.title, s.about, s.command)
+		fmt.Fprintf(&b, "\n## %s\n\n", s.title)
+		if s.about != "" {
+			fmt.Fprintf(&b, "%s\n\n", s.about)
+		}
+		fmt.Fprintf(&b, "    %s\n", s.command)
 		if s.long {
 			fmt.Fprintf(&b, "    go run ./bench -only %s     # too long for make bench\n", s.id)
 		}
