@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -191,4 +192,29 @@ func (b *browser) signInAs(token string) {
 	b.click("Sign out")
 	b.fill("Operator token", token+kb.Enter)
 	b.until("somebody is signed in", `document.querySelector('main h1')?.innerText !== "RedFlag"`)
+}
+
+// outlivesItsSession has another tab sign in anew, and then the session end, while a
+// change of settings waits to be saved.
+func (b *browser) outlivesItsSession(m *mesh) {
+	b.excuse("status of 403") // what proved a change meant is another tab's now
+	b.open("/settings?q=poll.idle")
+	b.refill("poll.idle", "7s")
+	b.see("1 change not saved yet")
+	b.eval(fmt.Sprintf(`fetch("/v1/session", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({token: %q})}).then(r => { window.again = r.ok })`, m.operatorToken()))
+	b.until("another tab has signed in", "window.again")
+	b.click("Save…")
+	b.confirm("Save 1 change")
+	b.until("nothing is pending", `!document.body.innerText.includes("not saved yet")`)
+	require.Contains(b.t, m.run("settings", "explain", "poll.idle"), "7s")
+
+	b.refill("poll.idle", "8s")
+	b.see("1 change not saved yet")
+	b.eval(`fetch("/v1/session").then(r => r.json()).then(s => fetch("/v1/session", {method: "DELETE", headers: {"X-CSRF-Token": s.csrf}}))`)
+	b.see("The session has ended")
+	b.shoot("session-ended")
+	b.fill("Operator token", m.operatorToken()+kb.Enter)
+	b.see("1 change not saved yet")
+	b.click("Drop")
+	m.run("settings", "set", "poll.idle=1s")
 }

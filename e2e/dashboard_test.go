@@ -45,6 +45,7 @@ func TestDashboard(t *testing.T) {
 	b.rollsBack(m)
 	b.debugsOne(m)
 	b.paints(m)
+	b.outlivesItsSession(m)
 	b.makesToken(m, procs["n2"])
 	b.keyboard()
 	b.everyPage()
