@@ -199,6 +199,7 @@ func (b *browser) signInAs(token string) {
 func (b *browser) outlivesItsSession(m *mesh) {
 	b.excuse("status of 403") // what proved a change meant is another tab's now
 	b.open("/settings?q=poll.idle")
+	b.until("the field is there", `document.querySelector('input[aria-label="poll.idle"]')`)
 	b.refill("poll.idle", "7s")
 	b.see("1 change not saved yet")
 	b.eval(fmt.Sprintf(`fetch("/v1/session", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({token: %q})}).then(r => { window.again = r.ok })`, m.operatorToken()))
@@ -206,7 +207,7 @@ func (b *browser) outlivesItsSession(m *mesh) {
 	b.click("Save…")
 	b.confirm("Save 1 change")
 	b.until("nothing is pending", `!document.body.innerText.includes("not saved yet")`)
-	require.Contains(b.t, m.run("settings", "explain", "poll.idle"), "7s")
+	require.Contains(b.t, m.run("settings", "explain", "poll.idle", "--agent", "kiosk-4"), "7s")
 
 	b.refill("poll.idle", "8s")
 	b.see("1 change not saved yet")
