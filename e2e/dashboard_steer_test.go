@@ -212,7 +212,7 @@ func (b *browser) outlivesItsSession(m *mesh) {
 	b.refill("poll.idle", "8s")
 	b.see("1 change not saved yet")
 	b.eval(`fetch("/v1/session").then(r => r.json()).then(s => fetch("/v1/session", {method: "DELETE", headers: {"X-CSRF-Token": s.csrf}}))`)
-	b.see("The session has ended")
+	b.see("What was typed is still there")
 	b.shoot("session-ended")
 	b.fill("Operator token", m.operatorToken()+kb.Enter)
 	b.see("1 change not saved yet")

@@ -2,7 +2,7 @@ import { Button, Center, Group, Loader, Stack } from '@mantine/core';
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, type ErrorComponentProps } from '@tanstack/react-router';
 import { useState } from 'react';
 import { Login } from './auth/Login';
-import { useNotice, useOperator } from './auth/session';
+import { useEnded, useOperator } from './auth/session';
 import { Empty } from './ui/Empty';
 import { Page } from './ui/Page';
 import { ProblemNote } from './ui/Settled';
@@ -21,7 +21,7 @@ const pick = <K extends string>(...keys: K[]) => (given: Record<string, unknown>
 const root = createRootRoute({
   component: function Root() {
     const operator = useOperator();
-    const ended = useNotice() !== '';
+    const ended = useEnded();
     const [last, setLast] = useState<string>();
     if (operator && operator.id !== last) setLast(operator.id);
     if (operator === undefined) return <Center mih="100vh"><Loader size="sm" aria-label="Loading" /></Center>;

@@ -7,6 +7,7 @@ export const get = <T>(path: string, signal?: AbortSignal) => call<T>('GET', pat
 
 /** call does one exchange with the node that served this page. With a key, a repeat of it makes nothing twice. */
 export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, key?: string): Promise<T> {
+  const sent = session.sent();
   const headers = new Headers(session.headers(method));
   if (key !== undefined) headers.set('Idempotency-Key', key);
   if (body !== undefined) headers.set('Content-Type', 'application/json');
@@ -32,7 +33,7 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   if (!res.ok) {
     const problem = problemOf(res.status, text, correlation);
     if (problem.status === 401) session.refused(problem);
-    if (problem.status === 403 && problem.message.includes('CSRF') && await session.renew()) return call<T>(method, path, body, signal, key);
+    if (problem.status === 403 && problem.message.includes('CSRF') && await session.renew(sent)) return call<T>(method, path, body, signal, key);
     throw problem;
   }
   return (text === '' ? {} : JSON.parse(text)) as T;

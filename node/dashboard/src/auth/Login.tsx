@@ -5,7 +5,8 @@ import { useState } from 'react';
 import { Problem } from '../api/problem';
 import flag from '../flag.svg';
 import { ProblemNote } from '../ui/Settled';
-import { session, useNotice } from './session';
+import { sentence } from '../ui/format';
+import { session, useEnded, useNotice } from './session';
 
 /** tokenIn takes the token out of what was pasted: the token alone, or operator.json. */
 function tokenIn(text: string): string {
@@ -21,6 +22,7 @@ function tokenIn(text: string): string {
 
 export function Login() {
   const notice = useNotice();
+  const ended = useEnded();
   const [text, setText] = useState('');
   const client = useQueryClient();
   const signIn = useMutation({
@@ -43,7 +45,7 @@ export function Login() {
             <img src={flag} alt="" width={26} height={26} />
             <Title order={1}>RedFlag</Title>
           </Group>
-          {notice !== '' && <Alert color="yellow" variant="outline" title="The session has ended" role="status"><Text size="sm">{notice}</Text></Alert>}
+          {notice !== '' && <Alert color="yellow" variant="outline" title={ended ? 'The session has ended' : 'Signed out'} role="status"><Text size="sm">{sentence(notice)}{ended && ' What was typed is still there for the same operator.'}</Text></Alert>}
           <PasswordInput
             label="Operator token"
             description="From operator.json in the first node's data directory: paste the token, or the whole file."

@@ -11,11 +11,14 @@ interface Opened { operator: Operator; csrf: string; expires_at: string }
 /** Undefined while it is not known yet, null when nobody is signed in. */
 let opened: Opened | null | undefined;
 let notice = '';
+/** Ended says that nobody signed out: what was typed is kept. */
+let ended = false;
 const listeners = new Set<() => void>();
 
-function become(next: Opened | null, why = '') {
+function become(next: Opened | null, why = '', byItself = false) {
   opened = next;
   notice = why;
+  ended = byItself;
   for (const l of listeners) l();
 }
 
@@ -46,21 +49,29 @@ export const session = {
     become(await ask('POST', { token }));
   },
   isOpen: () => Boolean(opened),
-  /** Another tab may have opened the session anew: what proves a change has changed then. */
-  async renew(): Promise<boolean> {
-    const before = opened?.csrf;
-    await session.resume();
-    return Boolean(opened) && opened?.csrf !== before;
+  /** What a change is sent with, to be compared when it was refused. */
+  sent: () => opened ?? undefined,
+  /** Another tab may have opened the session anew, for the same operator: what proves a change is another then. */
+  async renew(sent: Opened | undefined): Promise<boolean> {
+    try {
+      const next = await ask('GET');
+      if (opened && next.csrf !== opened.csrf) become(next);
+    } catch (err) {
+      if (err instanceof Problem && err.status === 401) session.refused(err);
+      return false;
+    }
+    return sent !== undefined && opened?.operator.id === sent.operator.id && opened.csrf !== sent.csrf;
   },
   async close() {
     let problem: unknown;
     for (let tries = 0; tries < 2; tries++) {
+      const sent = session.sent();
       try {
         await ask('DELETE');
         return become(null);
       } catch (err) {
         problem = err;
-        if (!(err instanceof Problem) || err.status !== 403 || !(await session.renew())) break;
+        if (!(err instanceof Problem) || err.status !== 403 || !(await session.renew(sent))) break;
       }
     }
     const gone = problem instanceof Problem && problem.status === 401;
@@ -68,7 +79,7 @@ export const session = {
   },
   /** The node does not accept the session any more. */
   refused(problem: Problem) {
-    if (opened) become(null, problem.message);
+    if (opened) become(null, problem.message, true);
   },
 };
 
@@ -79,6 +90,7 @@ const subscribe = (l: () => void) => {
 
 /** useOperator is who is signed in: undefined while that is not known, null for nobody. */
 export const useOperator = () => useSyncExternalStore(subscribe, () => (opened ? opened.operator : opened));
+export const useEnded = () => useSyncExternalStore(subscribe, () => ended);
 export const useNotice = () => useSyncExternalStore(subscribe, () => notice);
 
 /**

@@ -29,7 +29,7 @@ const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 
 interface Draft {
   kind: string; artifact: string | null; version: string | null; everyone: boolean; regions: string[]; labels: string[]; agents: string[];
-  waves: string; order: string[]; windows: string[]; success: number; halt: number; dynamic: boolean;
+  waves: string; order: string[]; windows: string[]; success: number; halt: number | ''; dynamic: boolean;
 }
 
 function start(given: { kind?: string; artifact?: string; version?: string; select?: string }): Draft {
@@ -45,11 +45,16 @@ function start(given: { kind?: string; artifact?: string; version?: string; sele
 /** selectorOf is who is meant; everybody is who an operator with a scope may act on. */
 function selectorOf(d: Draft, scope: Selector | undefined): Selector {
   if (d.everyone) return scope ?? { all: true };
-  const labels = Object.fromEntries(d.labels.map((l) => [l.slice(0, l.indexOf('=')), l.slice(l.indexOf('=') + 1)]));
+  if (d.regions.length + d.labels.length + d.agents.length === 0) return {};
+  const within = {
+    regions: d.regions.length > 0 ? d.regions : scope?.regions ?? [],
+    labels: { ...Object.fromEntries(d.labels.map((l) => [l.slice(0, l.indexOf('=')), l.slice(l.indexOf('=') + 1)])), ...scope?.labels },
+    agents: d.agents.length > 0 ? d.agents : scope?.agents ?? [],
+  };
   return {
-    ...(d.regions.length > 0 && { regions: d.regions }),
-    ...(d.labels.length > 0 && { labels }),
-    ...(d.agents.length > 0 && { agents: d.agents }),
+    ...(within.regions.length > 0 && { regions: within.regions }),
+    ...(Object.keys(within.labels).length > 0 && { labels: within.labels }),
+    ...(within.agents.length > 0 && { agents: within.agents }),
   };
 }
 
@@ -60,7 +65,7 @@ function planOf(d: Draft): Plan {
   return {
     ...(waves.length > 0 && { waves }),
     ...(d.order.length > 0 && { region_order: d.order }),
-    ...(waves.length + d.order.length > 0 && { success_percent: d.success, max_failure_percent: d.halt }),
+    ...(waves.length + d.order.length > 0 && { success_percent: d.success, max_failure_percent: Number(d.halt) }),
     ...(windows.length > 0 && { windows }),
     ...(d.dynamic && { dynamic: true }),
   };
@@ -107,7 +112,7 @@ export function NewRollout() {
   const plan = planOf(draft);
   const badWaves = parseWaves(draft.waves) === undefined;
   const badWindow = badWindows(draft.windows);
-  const ready = draft.artifact !== null && (!install || artifact !== undefined) && (settledHit?.agents ?? 0) > 0 && !badWaves && badWindow === undefined;
+  const ready = draft.artifact !== null && (!install || artifact !== undefined) && (settledHit?.agents ?? 0) > 0 && !badWaves && badWindow === undefined && !(inWaves(plan) && draft.halt === '');
   const cli = `redflag rollout create ${draft.artifact ?? 'ARTIFACT'}${install ? ` --version ${draft.version ?? 'VERSION'}` : ' --rollback'}${flags('to', terms(selector))}${planFlags(plan)} --watch`;
 
   const create = async () => {
@@ -189,7 +194,7 @@ export function NewRollout() {
               {inWaves(plan) && (
                 <Group grow align="flex-end">
                   <NumberInput label="Go on when succeeded" suffix=" %" min={1} max={100} value={draft.success} onChange={(v) => set({ success: Number(v) || 100 })} hideControls />
-                  <NumberInput label="Halt when more failed" description="0: never" suffix=" %" min={0} max={100} value={draft.halt} onChange={(v) => v !== '' && set({ halt: Number(v) })} hideControls />
+                  <NumberInput label="Halt when more failed" description="0: never" suffix=" %" min={0} max={100} value={draft.halt} onChange={(v) => set({ halt: v === '' ? '' : Number(v) })} error={draft.halt === '' && 'A number'} hideControls />
                 </Group>
               )}
               <Switch label="Agents that match later get it too" checked={draft.dynamic} onChange={(e) => set({ dynamic: e.currentTarget.checked })} />

@@ -132,7 +132,7 @@ function Part({ title, settings, layer, specs, explained, changes, change }: {
         label={title} rows={specs} rowKey={(spec) => spec.key} stack
         columns={[
           { name: 'Setting', width: '46%', cell: (spec) => <About spec={spec} also={elsewhere(settings, spec.key, layer)} /> },
-          { name: 'Value', width: 240, cell: (spec) => <Field spec={spec} now={here[spec.key] ?? (layer === cluster ? spec.default : undefined)} shown={shown(spec)} change={(v) => change(spec.key, v)} disabled={!may} /> },
+          { name: 'Value', width: 240, cell: (spec) => <Field spec={spec} now={here[spec.key] ?? (layer === cluster ? spec.default : undefined)} changed={changes[spec.key] !== undefined} shown={shown(spec)} change={(v) => change(spec.key, v)} disabled={!may} /> },
           { name: 'Range', wide: true, cell: (spec) => <Text size="xs" c="dimmed">{range(spec)}</Text> },
           {
             name: 'Default', right: true, cell: (spec) => (here[spec.key] === undefined || changes[spec.key] === '' || !may

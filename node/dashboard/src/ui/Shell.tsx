@@ -36,6 +36,7 @@ export function Shell() {
   const [help, helpModal] = useDisclosure(false);
   const path = useRouterState({ select: (s) => s.location.pathname });
   const admin = useMay('admin');
+  const signedIn = useMay('viewer');
   useKeys(helpModal.toggle);
   useEffect(close, [path, close]);
   return (
@@ -79,7 +80,7 @@ export function Shell() {
         <StaleBanner />
         <Outlet />
       </AppShell.Main>
-      <Modal opened={help} onClose={helpModal.close} title="Keyboard shortcuts">
+      <Modal opened={help && signedIn} onClose={helpModal.close} title="Keyboard shortcuts">
         <Table fz="sm">
           <Table.Tbody>
             {shortcuts.map(([keys, what]) => (

@@ -1,5 +1,6 @@
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect } from 'react';
+import { session } from '../auth/session';
 
 const goTo: Record<string, string> = {
   o: '/', a: '/agents', r: '/rollouts', c: '/rollouts/new', h: '/commands', w: '/swarm', m: '/trends', l: '/logs', n: '/nodes', s: '/settings', t: '/trust', u: '/audit',
@@ -20,6 +21,7 @@ export function useKeys(toggleHelp: () => void) {
   useEffect(() => {
     let since = 0; // when g was pressed
     const press = (e: KeyboardEvent) => {
+      if (!session.isOpen()) return;
       if (e.key === 'Escape' && inField(e.target)) (e.target as HTMLElement).blur();
       if (e.ctrlKey || e.metaKey || e.altKey || inField(e.target)) return;
       if (document.querySelector('[role="dialog"]') !== null && e.key !== '?') return;

@@ -6,13 +6,14 @@ import { PaintButton } from './Painter';
 const examples: Record<string, string> = { rate: '8mbit, or unlimited', duration: '30s, 5m, 1h', bytes: '512MiB' };
 
 /** Field edits one setting. Undefined takes a change back. */
-export function Field({ spec, now, shown, change, disabled }: {
-  spec: SettingSpec; now: string | undefined; shown: string; change: (v: string | undefined) => void; disabled: boolean;
+export function Field({ spec, now, changed, shown, change, disabled }: {
+  spec: SettingSpec; now: string | undefined; changed: boolean; shown: string; change: (v: string | undefined) => void; disabled: boolean;
 }) {
   const [typed, setTyped] = useState<string>(); // while the field has the focus
-  const set = (v: string) => change(v === now || v === '' ? undefined : v);
+  // Nothing is a value where the default is nothing; elsewhere the field is being typed in.
+  const set = (v: string) => change(v === now || (v === '' && (now === undefined || spec.default !== '')) ? undefined : v);
   if (spec.type === 'bool') {
-    return <Switch aria-label={spec.key} checked={shown === 'true'} label={shown === 'true' ? 'on' : 'off'} disabled={disabled} onChange={(e) => set(String(e.currentTarget.checked))} />;
+    return <Switch aria-label={spec.key} checked={shown === 'true'} label={shown === 'true' ? 'on' : 'off'} disabled={disabled} onChange={(e) => (changed ? change(undefined) : set(String(e.currentTarget.checked)))} />;
   }
   return (
     <>
