@@ -96,7 +96,7 @@ func (c *Client) explain(method string, err error) error {
 			WithHint("repeat it: that is harmless")
 	}
 	return Errorf(CodeUnavailable, "no server answers: %v", u).
-		WithHint("is a node running at %s?", strings.Join(c.Servers, ", "))
+		WithHint("is a node running at %s? ask another with --server, or list several in REDFLAG_SERVER", strings.Join(c.Servers, ", "))
 }
 
 // Upload streams size bytes of r with PUT and decodes the answer into out. It

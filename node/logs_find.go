@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"redflag/api"
 	"redflag/regions/gossip"
 	"redflag/telemetry"
@@ -105,6 +107,9 @@ func logQuery(r *http.Request) (api.LogQuery, error) {
 	}
 	if q.Correlation != "" && !api.ValidCorrelationID(q.Correlation) {
 		return q, api.Errorf(api.CodeInvalid, "%.64q is no correlation id", q.Correlation).WithHint("it has 32 hex digits: redflag rollout show prints it")
+	}
+	if q.Level != "" && hclog.LevelFromString(q.Level) == hclog.NoLevel {
+		return q, api.Errorf(api.CodeInvalid, "there is no level %.32q", q.Level).WithHint("use debug, info, warn or error")
 	}
 	if len(q.Grep) > 256 {
 		return q, api.Errorf(api.CodeInvalid, "the text to look for is too long").WithHint("use 256 bytes at most")

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,6 +54,12 @@ func connect(cmd *cobra.Command) (*api.Client, error) {
 	}
 	if servers, _ := cmd.Flags().GetStringSlice("server"); len(servers) > 0 {
 		cred.Servers = servers
+	}
+	for _, s := range cred.Servers {
+		if u, err := url.Parse(s); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return nil, api.Errorf(api.CodeInvalid, "%.80q is no address of a node's API", s).
+				WithHint("write https://HOST:7421, or http://127.0.0.1:7421 on the node itself")
+		}
 	}
 	return clientFor(cred)
 }

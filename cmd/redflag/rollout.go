@@ -170,12 +170,21 @@ func newRolloutList() *cobra.Command {
 			}
 			var rows [][]string
 			for _, r := range rollouts {
-				rows = append(rows, []string{r.ID, string(r.Kind), r.Artifact + " " + r.Version, r.Selector.String(), string(r.State), countText(r), ago(r.CreatedAt)})
+				rows = append(rows, []string{r.ID, string(r.Kind), r.Artifact + " " + r.Version, clipped(r.Selector.String()), string(r.State), countText(r), ago(r.CreatedAt)})
 			}
 			return printTable(cmd.OutOrStdout(), "No rollouts. Create one with: redflag rollout create",
 				[]string{"ROLLOUT", "KIND", "ARTIFACT", "TO", "STATE", "AGENTS", "CREATED"}, rows)
 		},
 	}
+}
+
+// clipped keeps a cell of a table readable: a selector may name thousands of agents.
+func clipped(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	return s[:most-1] + "…"
 }
 
 func getRollout(ctx context.Context, client *api.Client, id string) (api.Rollout, error) {
@@ -189,11 +198,16 @@ func getRollout(ctx context.Context, client *api.Client, id string) (api.Rollout
 // failed, or the rollout was aborted or halted.
 func watchRollout(cmd *cobra.Command, client *api.Client, id string) error {
 	screen := newRegionScreen(os.Stderr)
+	answered := true
 	for {
 		r, err := getRollout(cmd.Context(), client, id)
 		if err != nil && api.CodeOf(err) != api.CodeUnavailable {
 			return err
 		}
+		if err != nil && answered {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%v; trying again\n", err)
+		}
+		answered = err == nil
 		if err == nil {
 			screen.draw(r)
 			if r.State.Ended() || r.State == api.RolloutHalted {

@@ -105,7 +105,8 @@ func (r *tokenRow) admits(kind api.TokenKind, secretHash []byte, now time.Time) 
 	case subtle.ConstantTimeCompare(r.SecretHash, secretHash) != 1:
 		return invalidToken()
 	case r.Token.Kind != kind:
-		return api.Errorf(api.CodeDenied, "token %s does not admit a %s", r.Token.ID, kind)
+		return api.Errorf(api.CodeDenied, "token %s admits no %s", r.Token.ID, kind).
+			WithHint("redflag token create --kind %s", kind)
 	case r.Token.Revoked:
 		return api.Errorf(api.CodeDenied, "token %s is revoked", r.Token.ID)
 	case !now.Before(r.Token.ExpiresAt):
