@@ -64,9 +64,9 @@ func (e *executor) cancelCommand(commandID string) error {
 const tooLate = "the change is being made and cannot be stopped any more"
 
 // cancel ends a command that has not begun, and refuses one that has and waits for
-// the agent's next start. One that is not known either got
-// lost with a reply, and must not run if it comes again; of one that has ended
-// the final report is in the outbox again.
+// the agent's next start. One that is not known either got lost with a reply, and
+// must not run if it comes again; of one that has ended the final report is in the
+// outbox again.
 func (j *journal) cancel(commandID string) error {
 	begun := false
 	err := j.db.Update(func(tx *bolt.Tx) error {

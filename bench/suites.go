@@ -28,10 +28,9 @@ var suites = []suite{
 	},
 	{
 		id: "swarm-mixed", title: "The swarm on mixed links", long: true,
-		about: "T_min has the node send all the time, 2.7 payloads for 16 agents; with no more than\n" +
-			"1.3 of them it is 1.10 times that, and 1.16 with the headers of frames. The rest is\n" +
-			"what a full uplink holds up: slow agents ask and acknowledge by the same narrow link\n" +
-			"that they give by, get less than others for it, and end last.",
+		about: "T_min has the node send all the time, which is more than the goal lets it give. The\n" +
+			"rest is most likely what a full uplink holds up: slow agents ask and acknowledge by\n" +
+			"the same narrow link that they give by, and end last.",
 		command: `make bench-swarm ARGS="-agents 16 -mib 64 -links mixed -rate 12mbit -runs 5"`,
 		rows:    raceRows("mixed", 64, 16),
 	},
@@ -55,8 +54,8 @@ var suites = []suite{
 	},
 	{
 		id: "swarm-32-large", title: "Thirty-two agents, a payload four times as large", long: true,
-		about: "The node has more to make good: with busy cores agents are late for each other, and\n" +
-			"what comes from nobody else for a second comes from the node.",
+		about: "The node has more to make good: most likely agents on busy cores are late for each\n" +
+			"other, and the plan sends what is late.",
 		command: `make bench-swarm ARGS="-agents 32 -mib 256 -links even -rate 6mbit -runs 5"`,
 		rows:    raceRows("even", 256, 32),
 	},

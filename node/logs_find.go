@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"redflag/api"
 	"redflag/regions/gossip"
 	"redflag/telemetry"
@@ -108,7 +106,7 @@ func logQuery(r *http.Request) (api.LogQuery, error) {
 	if q.Correlation != "" && !api.ValidCorrelationID(q.Correlation) {
 		return q, api.Errorf(api.CodeInvalid, "%.64q is no correlation id", q.Correlation).WithHint("it has 32 hex digits: redflag rollout show prints it")
 	}
-	if q.Level != "" && hclog.LevelFromString(q.Level) == hclog.NoLevel {
+	if q.Level != "" && !logstore.IsLevel(q.Level) {
 		return q, api.Errorf(api.CodeInvalid, "there is no level %.32q", q.Level).WithHint("use debug, info, warn or error")
 	}
 	if len(q.Grep) > 256 {

@@ -52,39 +52,28 @@ func auditKey(seq uint64) []byte { return binary.BigEndian.AppendUint64([]byte{k
 
 // AuditLog returns up to limit records after a sequence number, in order.
 func (m *Machine) AuditLog(after uint64, limit int) []api.AuditRecord {
-	limit = page(limit)
 	_, to := kindSpan(keyAudit)
-	it, err := m.rows(auditKey(after+1), to)
-	if err != nil {
-		return nil
-	}
-	var out []api.AuditRecord
-	for ok := it.First(); ok && len(out) < limit; ok = it.Next() {
-		var r api.AuditRecord
-		if err := unmarshal(it.Value(), &r); err != nil {
-			m.fail(err)
-			break
-		}
-		out = append(out, r)
-	}
-	m.fail(it.Close())
-	return out
+	return m.auditLog(auditKey(after+1), to, limit, (*rows).First, (*rows).Next)
 }
 
 // AuditLogBefore returns up to limit records before a sequence number, 0 for the end
 // of the log, the newest first.
 func (m *Machine) AuditLogBefore(before uint64, limit int) []api.AuditRecord {
-	limit = page(limit)
 	from, to := kindSpan(keyAudit)
 	if before > 0 {
 		to = auditKey(before)
 	}
+	return m.auditLog(from, to, limit, (*rows).Last, (*rows).Prev)
+}
+
+func (m *Machine) auditLog(from, to []byte, limit int, begin, step func(*rows) bool) []api.AuditRecord {
+	limit = page(limit)
 	it, err := m.rows(from, to)
 	if err != nil {
 		return nil
 	}
 	var out []api.AuditRecord
-	for ok := it.Last(); ok && len(out) < limit; ok = it.Prev() {
+	for ok := begin(it); ok && len(out) < limit; ok = step(it) {
 		var r api.AuditRecord
 		if err := unmarshal(it.Value(), &r); err != nil {
 			m.fail(err)

@@ -224,6 +224,9 @@ type parsed struct {
 
 var levels = map[string]int{"trace": 1, "debug": 2, "info": 3, "warn": 4, "error": 5}
 
+// IsLevel reports whether lines can be asked for by a level.
+func IsLevel(name string) bool { return levels[name] > 0 }
+
 // parse reads a line of hclog's JSON. What is none is kept all the same, as
 // text that came at this moment.
 func parse(raw []byte, now time.Time) parsed {
